@@ -1,0 +1,268 @@
+//! What happened, told twice: to `tracing`, with stable names for an operator's alerts, and to
+//! [`Keyring::subscribe`](crate::Keyring::subscribe).
+//!
+//! | message | level | fields |
+//! |---|---|---|
+//! | `secrets_reloaded` | info | `generation`, `version`, `trigger` |
+//! | `secrets_unchanged` | debug | `generation` |
+//! | `secrets_reload_requested` | debug (timer), info | `trigger` |
+//! | `secrets_reload_failed` | error | `step`, `probe`, `version`, `error`: a new version was refused |
+//! | `secrets_reload_error` | error | `error`, `kind`: the source gave no answer |
+//! | `secrets_probe_warning` | warn | `probe`, `version`, `error`: refused at start, where it only warns |
+//! | `secrets_stage_skipped` | warn | `stage`, `version`, `reason` |
+//! | `secrets_key_skipped` | warn | `stage`, `version`, `reason`: one key of a set |
+//! | `secrets_previous_expired` | info | `version`, `generation` |
+//! | `secrets_previous_withdrawn` | warn | `version`: the source no longer vouches for it |
+//! | `secrets_window_cut_short` | warn | `version`, `key_id`: two rotations inside one window |
+//! | `secrets_revoked`, `secrets_restored` | warn | `version` |
+//! | `secrets_drained` | info | `generation`, `version`: its last reader is gone |
+//! | `secrets_stale` | warn | `age_secs`: the source has not answered for `max_staleness` |
+//!
+//! Sources add their own, such as `secrets_previous_not_durable` of the `File` source. Version and
+//! key ids appear, values never.
+
+use std::time::Duration;
+
+use tokio::sync::broadcast::{self, error::RecvError};
+
+use crate::{
+    keyring::KeyId,
+    refresh::{RefreshError, Trigger},
+    source::{Stage, VersionId},
+};
+
+/// Something an operator may want to know.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A new version came into use.
+    #[non_exhaustive]
+    Reloaded {
+        /// The new snapshot's generation.
+        generation: u64,
+        /// Its current version.
+        version: VersionId,
+        /// What asked for the refresh.
+        trigger: Trigger,
+    },
+    /// The source has what is already in use.
+    #[non_exhaustive]
+    Unchanged {
+        /// The generation that stays.
+        generation: u64,
+    },
+    /// A refresh begins.
+    #[non_exhaustive]
+    ReloadRequested {
+        /// What asked for it.
+        trigger: Trigger,
+    },
+    /// A new version was refused; the one in use stays.
+    ReloadFailed(RefreshError),
+    /// The source gave no answer; what is in use stays.
+    ReloadError(RefreshError),
+    /// A probe refused the first version, which is in use nevertheless.
+    #[non_exhaustive]
+    ProbeWarning {
+        /// The probe's name.
+        probe: std::sync::Arc<str>,
+        /// The version.
+        version: VersionId,
+        /// Why.
+        reason: String,
+    },
+    /// A previous or pending version was left out.
+    #[non_exhaustive]
+    StageSkipped {
+        /// Which.
+        stage: Stage,
+        /// The version's name, where it has one.
+        version: Option<VersionId>,
+        /// Why.
+        reason: String,
+    },
+    /// A key of a set was left out; the rest of the set stands.
+    #[non_exhaustive]
+    KeySkipped {
+        /// The stage of the version that holds it.
+        stage: Stage,
+        /// The version that holds it.
+        version: VersionId,
+        /// Why.
+        reason: String,
+    },
+    /// A window ended.
+    #[non_exhaustive]
+    PreviousExpired {
+        /// The version that is no longer trusted.
+        version: VersionId,
+        /// The generation without it.
+        generation: u64,
+    },
+    /// The source no longer vouches for the previous version, so it is refused from now on.
+    #[non_exhaustive]
+    PreviousWithdrawn {
+        /// Which version.
+        version: VersionId,
+    },
+    /// A key's window ended early, because the key that replaced it was replaced too.
+    #[non_exhaustive]
+    WindowCutShort {
+        /// The version the key belonged to.
+        version: VersionId,
+        /// The key.
+        key_id: KeyId,
+    },
+    /// A version was revoked in this process.
+    #[non_exhaustive]
+    Revoked {
+        /// Which version.
+        version: VersionId,
+    },
+    /// A revocation was taken back.
+    #[non_exhaustive]
+    Restored {
+        /// Which version.
+        version: VersionId,
+    },
+    /// The last reader of an older snapshot is gone.
+    #[non_exhaustive]
+    Drained {
+        /// The snapshot's generation.
+        generation: u64,
+        /// The version that was current in it.
+        version: VersionId,
+    },
+    /// The source has not answered for longer than `max_staleness`.
+    #[non_exhaustive]
+    Stale {
+        /// For how long.
+        age: Duration,
+    },
+    /// The subscriber was too slow: this many events were lost.
+    Missed(u64),
+}
+
+impl Event {
+    fn log(&self) {
+        use tracing::{debug, error, info, warn};
+        match self {
+            Self::Reloaded {
+                generation,
+                version,
+                trigger,
+            } => {
+                info!(generation, %version, %trigger, "secrets_reloaded");
+            }
+            Self::Unchanged { generation } => debug!(generation, "secrets_unchanged"),
+            Self::ReloadRequested { trigger } => match trigger {
+                Trigger::Timer => debug!(%trigger, "secrets_reload_requested"),
+                _ => info!(%trigger, "secrets_reload_requested"),
+            },
+            Self::ReloadFailed(error) => {
+                let step = error.failed_step().map(tracing::field::display);
+                let version = error.version().map(tracing::field::display);
+                error!(
+                    step,
+                    probe = error.probe_name(),
+                    version,
+                    error = %error,
+                    "secrets_reload_failed"
+                );
+            }
+            Self::ReloadError(error) => {
+                let kind = error.source_error().map(|e| e.kind().as_str());
+                error!(kind, error = %error, "secrets_reload_error");
+            }
+            Self::ProbeWarning {
+                probe,
+                version,
+                reason,
+            } => {
+                warn!(probe = &**probe, %version, error = reason.as_str(), "secrets_probe_warning");
+            }
+            Self::StageSkipped {
+                stage,
+                version,
+                reason,
+            } => {
+                let version = version.as_ref().map(tracing::field::display);
+                warn!(%stage, version, reason = reason.as_str(), "secrets_stage_skipped");
+            }
+            Self::KeySkipped {
+                stage,
+                version,
+                reason,
+            } => {
+                warn!(%stage, %version, reason = reason.as_str(), "secrets_key_skipped");
+            }
+            Self::PreviousExpired {
+                version,
+                generation,
+            } => {
+                info!(%version, generation, "secrets_previous_expired");
+            }
+            Self::PreviousWithdrawn { version } => warn!(%version, "secrets_previous_withdrawn"),
+            Self::WindowCutShort { version, key_id } => {
+                warn!(%version, %key_id, "secrets_window_cut_short");
+            }
+            Self::Revoked { version } => warn!(%version, "secrets_revoked"),
+            Self::Restored { version } => warn!(%version, "secrets_restored"),
+            Self::Drained {
+                generation,
+                version,
+            } => {
+                info!(generation, %version, "secrets_drained");
+            }
+            Self::Stale { age } => warn!(age_secs = age.as_secs(), "secrets_stale"),
+            Self::Missed(_) => {}
+        }
+    }
+}
+
+/// How many events a slow subscriber may be behind.
+const KEPT: usize = 256;
+
+/// Where events are told.
+#[derive(Clone, Debug)]
+pub(crate) struct Teller(broadcast::Sender<Event>);
+
+impl Teller {
+    pub(crate) fn new() -> Self {
+        Self(broadcast::Sender::new(KEPT))
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        event.log();
+        // An error here only means that nobody listens.
+        let _ = self.0.send(event);
+    }
+
+    pub(crate) fn tell_all(&self, events: impl IntoIterator<Item = Event>) {
+        events.into_iter().for_each(|event| self.tell(event));
+    }
+
+    pub(crate) fn subscribe(&self) -> Events {
+        Events(self.0.subscribe())
+    }
+}
+
+/// A stream of [`Event`]s from the moment of subscribing on; made by
+/// [`Keyring::subscribe`](crate::Keyring::subscribe).
+#[derive(Debug)]
+pub struct Events(broadcast::Receiver<Event>);
+
+impl Events {
+    /// The next event; `None` once the keyring is gone. A subscriber more than 256 events behind
+    /// gets [`Event::Missed`] with their number instead.
+    ///
+    /// # Cancellation safety
+    /// Cancel safe: dropping the future loses no event.
+    pub async fn next(&mut self) -> Option<Event> {
+        match self.0.recv().await {
+            Ok(event) => Some(event),
+            Err(RecvError::Lagged(lost)) => Some(Event::Missed(lost)),
+            Err(RecvError::Closed) => None,
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The keys that a bundle holds, and what is prepared from them once for each version.
+//!
+//! [`JwtKey`] is what the user's bundle has in a field. Deserialising it judges nothing, so that a
+//! bad key is reported as a bad key and not as a bad document; [`prepare`] judges, before any swap.
+//!
+//! A key has two names. Its [`KeyId`] is what tokens carry as `kid`: public, and chosen by whoever
+//! wrote the JWK, so two different keys may share one. Its *identity* covers the material and the
+//! algorithm and nothing else; windows and revocations go by that.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Deserializer, de};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+mod algorithm;
+pub(in crate::keyring) use algorithm::{Algorithm, Curve, Hash, RsaPadding};
+
+mod error;
+pub use error::{KeyError, KeyErrorKind, SignError, SignErrorKind};
+
+mod json;
+use json::SecretJson;
+
+mod jwk;
+
+mod material;
+
+mod pem;
+
+mod prepared;
+pub(crate) use prepared::PreparedKey;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+/// A key, or a set of keys, that verifies bearer tokens and, where it is secret or private, signs
+/// them. It is a field of your bundle:
+///
+/// ```
+/// use tower_secrets::keyring::JwtKey;
+///
+/// #[derive(serde::Deserialize)]
+/// struct App {
+///     jwt_secret: JwtKey,
+///     api_key: String,
+/// }
+///
+/// # fn main() -> Result<(), serde_json::Error> {
+/// let app: App = serde_json::from_str(
+///     r#"{ "jwt_secret": "at least 32 bytes from a random generator", "api_key": "k" }"#,
+/// )?;
+/// assert_eq!(format!("{:?}", app.jwt_secret), "JwtKey([redacted])");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// | in the document | what it is | algorithm |
+/// |---|---|---|
+/// | a string | an HMAC secret: its UTF-8 bytes, 32 or more | HS256 |
+/// | a string that holds a PEM | a public key (SPKI, or PKCS#1 for RSA) or a private key (PKCS#8, or PKCS#1 for RSA) | RS256; ES256 or ES384 by the curve; EdDSA |
+/// | an object with `kty`, or a string that holds one | a JWK ([RFC 7517]), public or private | its `alg`, else as above |
+/// | an object with `keys`, or a string that holds one | a JWKS of at most 100 keys | each key its own |
+///
+/// A private key signs, and its public half verifies. A key has exactly one algorithm; a token of
+/// another is not its token. Supported are HS256/384/512, RS256/384/512, PS256/384/512 (RSA of 2048
+/// to 8192 bits), ES256, ES384 and EdDSA with Ed25519.
+///
+/// Anything else in that place of the document is an error that names its JSON type. Whether the
+/// key is any good is judged later, when the keyring prepares it: an unusable key leaves the version
+/// before it in use, with a [`KeyError`] that says why.
+///
+/// # Danger
+/// An HMAC secret shorter than 32 bytes can be guessed offline by anybody who holds one token. It is
+/// refused unless the keyring's builder was told otherwise, by a method named for the danger; an
+/// empty one is refused always.
+///
+/// The text is wiped from memory when the last clone is dropped.
+///
+/// [RFC 7517]: https://www.rfc-editor.org/rfc/rfc7517
+#[derive(Clone, PartialEq, Eq)]
+pub struct JwtKey(Arc<Form>);
+
+#[derive(PartialEq, Eq)]
+enum Form {
+    /// A string of the document: it says itself what it is.
+    Text(Zeroizing<String>),
+    Secret(Zeroizing<Vec<u8>>),
+    Pem(Zeroizing<String>),
+    Json(Zeroizing<String>),
+}
+
+impl JwtKey {
+    /// An HMAC secret, whatever its bytes look like.
+    #[must_use]
+    pub fn from_secret(secret: impl Into<Vec<u8>>) -> Self {
+        Self::new(Form::Secret(Zeroizing::new(secret.into())))
+    }
+
+    /// A public or private key in PEM form. Text that is no PEM never becomes an HMAC secret; the
+    /// keyring refuses it.
+    #[must_use]
+    pub fn from_pem(pem: &str) -> Self {
+        Self::new(Form::Pem(Zeroizing::new(pem.to_owned())))
+    }
+
+    /// The JSON text of a JWK or a JWKS. Other text never becomes an HMAC secret; the keyring
+    /// refuses it.
+    #[must_use]
+    pub fn from_jwk(json: &str) -> Self {
+        Self::new(Form::Json(Zeroizing::new(json.to_owned())))
+    }
+
+    fn new(form: Form) -> Self {
+        Self(Arc::new(form))
+    }
+}
+
+impl fmt::Debug for JwtKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(_) = self;
+        f.write_str("JwtKey([redacted])")
+    }
+}
+
+impl<'de> Deserialize<'de> for JwtKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl KeyVisitor {
+    // serde's own methods put the unexpected value into the error.
+    fn refuse<E: de::Error>(&self, json_type: &'static str) -> Result<JwtKey, E> {
+        Err(E::invalid_type(de::Unexpected::Other(json_type), self))
+    }
+}
+
+impl<'de> de::Visitor<'de> for KeyVisitor {
+    type Value = JwtKey;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key as a string or an object")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<JwtKey, E> {
+        self.visit_string(text.to_owned())
+    }
+
+    fn visit_string<E: de::Error>(self, text: String) -> Result<JwtKey, E> {
+        Ok(JwtKey::new(Form::Text(Zeroizing::new(text))))
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<JwtKey, A::Error> {
+        let object = Value::deserialize(de::value::MapAccessDeserializer::new(map))?;
+        let text = SecretJson::new(object).to_text();
+        Ok(JwtKey::new(Form::Json(text)))
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, _: A) -> Result<JwtKey, A::Error> {
+        self.refuse("an array")
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<JwtKey, E> {
+        self.refuse("a boolean")
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<JwtKey, E> {
+        self.refuse("a number")
+    }
+
+    fn visit_i128<E: de::Error>(self, _: i128) -> Result<JwtKey, E> {
+        self.refuse("a number")
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<JwtKey, E> {
+        self.refuse("a number")
+    }
+
+    fn visit_u128<E: de::Error>(self, _: u128) -> Result<JwtKey, E> {
+        self.refuse("a number")
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<JwtKey, E> {
+        self.refuse("a number")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<JwtKey, E> {
+        self.refuse("null")
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<JwtKey, E> {
+        self.refuse("null")
+    }
+
+    fn visit_bytes<E: de::Error>(self, _: &[u8]) -> Result<JwtKey, E> {
+        self.refuse("bytes")
+    }
+}
+
+/// The public name of a key, as tokens carry it in `kid`.
+///
+/// It is the JWK's own `kid`; else the [RFC 7638] thumbprint of a public key; else, for an HMAC
+/// secret, a truncated HMAC of a fixed label under it. It is equal on every replica that holds the
+/// key, and reveals nothing of it.
+///
+/// [RFC 7638]: https://www.rfc-editor.org/rfc/rfc7638
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(Arc<str>);
+
+impl KeyId {
+    pub(crate) fn new(id: impl Into<Arc<str>>) -> Self {
+        Self(id.into())
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+/// What [`prepare`] makes of a [`JwtKey`]: at least one usable key, in the order of the set.
+#[derive(Debug, Default)]
+pub(crate) struct PreparedKeys {
+    pub(crate) keys: Vec<Arc<PreparedKey>>,
+    /// The keys of a set that cannot be used, for a warning each.
+    pub(crate) skipped: Vec<KeyError>,
+}
+
+impl From<PreparedKey> for PreparedKeys {
+    fn from(key: PreparedKey) -> Self {
+        Self {
+            keys: vec![Arc::new(key)],
+            skipped: Vec::new(),
+        }
+    }
+}
+
+/// Judges and prepares a key. CPU-bound: a private RSA key takes some milliseconds, for it proves
+/// itself by a signature.
+pub(crate) fn prepare(key: &JwtKey, allow_weak: bool) -> Result<PreparedKeys, KeyError> {
+    match &*key.0 {
+        Form::Text(text) => prepare_text(text, allow_weak),
+        Form::Secret(secret) => prepare_secret(secret, allow_weak),
+        Form::Pem(text) => pem::prepare(text).map(Into::into),
+        Form::Json(text) => {
+            let document = SecretJson::parse(text).ok_or(KeyError::new(
+                KeyErrorKind::Malformed,
+                "the key is not valid JSON",
+            ))?;
+            jwk::prepare(&document, allow_weak)
+        }
+    }
+}
+
+fn prepare_text(text: &str, allow_weak: bool) -> Result<PreparedKeys, KeyError> {
+    if pem::is_pem(text.as_bytes()) {
+        return pem::prepare(text).map(Into::into);
+    }
+    let trimmed = text.trim_start_matches('\u{feff}').trim();
+    if trimmed.starts_with(['{', '[']) {
+        if let Some(document) = SecretJson::parse(trimmed)
+            && jwk::is_key_or_set(&document)
+        {
+            return jwk::prepare(&document, allow_weak);
+        }
+        // Public text must never become a secret, as a JWK that lost a brace would.
+        if trimmed.contains("\"kty\"") {
+            return Err(KeyError::new(
+                KeyErrorKind::Malformed,
+                "the key looks like a JWK or a JWKS and is none",
+            ));
+        }
+    }
+    if pem::is_bare_key(trimmed) {
+        return Err(KeyError::new(
+            KeyErrorKind::Malformed,
+            "the key is the base64 of a PEM without its first and last line",
+        ));
+    }
+    prepare_secret(text.as_bytes(), allow_weak)
+}
+
+fn prepare_secret(secret: &[u8], allow_weak: bool) -> Result<PreparedKeys, KeyError> {
+    if pem::is_pem(secret) {
+        return Err(KeyError::new(
+            KeyErrorKind::Malformed,
+            "a PEM was given as an HMAC secret; give it as a PEM",
+        ));
+    }
+    material::Material::hmac(secret, Hash::Sha256, allow_weak)
+        .and_then(|material| PreparedKey::new(material, None))
+        .map(Into::into)
+}

@@ -1,0 +1,271 @@
+//! A key's material in the form that the crypto library works with, and the names that follow from
+//! it.
+
+use aws_lc_rs::{
+    encoding::AsDer,
+    error::KeyRejected,
+    hmac,
+    rand::SystemRandom,
+    signature::{
+        self, EcdsaKeyPair, Ed25519KeyPair, KeyPair, ParsedPublicKey, RsaKeyPair,
+        RsaPublicKeyComponents,
+    },
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::DecodingKey;
+
+use super::{
+    KeyError, KeyErrorKind, KeyId,
+    algorithm::{Algorithm, Curve, Hash, RsaPadding, first_32, sha256},
+};
+
+/// RFC 7518, section 3.2, for HS256.
+const MIN_SECRET_BYTES: usize = 32;
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+// No signing input of a JWT holds a space, so neither can be made to be a token's signature.
+const ID_LABEL: &[u8] = b"tower-secrets key id v1";
+const IDENTITY_LABEL: &[u8] = b"tower-secrets key identity v1";
+const ID_BYTES: usize = 16;
+
+pub(super) struct Material {
+    pub(super) algorithm: Algorithm,
+    /// The key id where the JWK declares none.
+    pub(super) computed_id: KeyId,
+    pub(super) identity: [u8; 32],
+    pub(super) verifying: Verifying,
+    pub(super) signing: Option<Signing>,
+    pub(super) decoding: DecodingKey,
+}
+
+pub(super) enum Verifying {
+    // A kilobyte.
+    Hmac(Box<hmac::Key>),
+    Public(ParsedPublicKey),
+}
+
+pub(super) enum Signing {
+    Hmac(Box<hmac::Key>),
+    Rsa(RsaKeyPair, &'static signature::RsaSignatureEncoding),
+    Ecdsa(EcdsaKeyPair),
+    EdDsa(Ed25519KeyPair),
+}
+
+impl Material {
+    pub(super) fn hmac(secret: &[u8], hash: Hash, allow_weak: bool) -> Result<Self, KeyError> {
+        if secret.is_empty() {
+            return Err(KeyError::new(
+                KeyErrorKind::Empty,
+                "the HMAC secret is empty",
+            ));
+        }
+        if secret.len() < MIN_SECRET_BYTES && !allow_weak {
+            return Err(KeyError::new(
+                KeyErrorKind::Weak,
+                "the HMAC secret is shorter than 32 bytes",
+            ));
+        }
+        let key = Box::new(hmac::Key::new(hash.hmac(), secret));
+        // Truncated, so that the id is no tag of use to anybody; with the key's own hash, because
+        // long secrets that collide under another are different keys.
+        let id = first_32(hmac::sign(&key, ID_LABEL).as_ref());
+        Ok(Self {
+            algorithm: Algorithm::Hmac(hash),
+            computed_id: KeyId::new(URL_SAFE_NO_PAD.encode(&id[..ID_BYTES])),
+            identity: secret_identity(&key, Algorithm::Hmac(hash)),
+            verifying: Verifying::Hmac(key.clone()),
+            signing: Some(Signing::Hmac(key)),
+            decoding: DecodingKey::from_secret(secret),
+        })
+    }
+
+    /// `n` and `e` are big-endian, without leading zeros.
+    pub(super) fn rsa_public(
+        n: &[u8],
+        e: &[u8],
+        padding: RsaPadding,
+        hash: Hash,
+    ) -> Result<Self, KeyError> {
+        check_rsa_size(n)?;
+        // By way of DER, because its parser checks the numbers.
+        let parsed = RsaPublicKeyComponents { n, e }
+            .as_der()
+            .ok()
+            .and_then(|der| ParsedPublicKey::new(padding.verification(hash), der.as_ref()).ok())
+            .ok_or_else(|| malformed("the RSA public key is not valid"))?;
+        let thumbprint_input = format!(
+            r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#,
+            URL_SAFE_NO_PAD.encode(e),
+            URL_SAFE_NO_PAD.encode(n)
+        );
+        Ok(Self::public(
+            Algorithm::Rsa(padding, hash),
+            &thumbprint_input,
+            parsed,
+            DecodingKey::from_rsa_raw_components(n, e),
+        ))
+    }
+
+    pub(super) fn rsa_pair(
+        pair: RsaKeyPair,
+        padding: RsaPadding,
+        hash: Hash,
+    ) -> Result<Self, KeyError> {
+        let public = pair.public_key();
+        let public = Self::rsa_public(
+            public.modulus().big_endian_without_leading_zero(),
+            public.exponent().big_endian_without_leading_zero(),
+            padding,
+            hash,
+        )?;
+        Ok(public.signed_by(Signing::Rsa(pair, padding.signing(hash))))
+    }
+
+    /// `point` is uncompressed (SEC 1, section 2.3.3).
+    pub(super) fn ec_public(point: &[u8], curve: Curve) -> Result<Self, KeyError> {
+        let not_on_curve = || malformed("the EC public key is not a point of its curve");
+        let (x, y) = point
+            .strip_prefix(&[4])
+            .filter(|xy| xy.len() == 2 * curve.field_len())
+            .and_then(|xy| xy.split_at_checked(curve.field_len()))
+            .ok_or_else(not_on_curve)?;
+        let parsed =
+            ParsedPublicKey::new(curve.verification(), point).map_err(|_| not_on_curve())?;
+        let thumbprint_input = format!(
+            r#"{{"crv":"{}","kty":"EC","x":"{}","y":"{}"}}"#,
+            curve.name(),
+            URL_SAFE_NO_PAD.encode(x),
+            URL_SAFE_NO_PAD.encode(y)
+        );
+        Ok(Self::public(
+            Algorithm::Ecdsa(curve),
+            &thumbprint_input,
+            parsed,
+            DecodingKey::from_ec_der(point),
+        ))
+    }
+
+    pub(super) fn ec_pair(pair: EcdsaKeyPair, curve: Curve) -> Result<Self, KeyError> {
+        let public = Self::ec_public(pair.public_key().as_ref(), curve)?;
+        Ok(public.signed_by(Signing::Ecdsa(pair)))
+    }
+
+    pub(super) fn ed_public(x: &[u8]) -> Result<Self, KeyError> {
+        let parsed = Some(x)
+            .filter(|x| x.len() == signature::ED25519_PUBLIC_KEY_LEN)
+            .and_then(|x| ParsedPublicKey::new(&signature::ED25519, x).ok())
+            .ok_or_else(|| malformed("the Ed25519 public key is not valid"))?;
+        let thumbprint_input = format!(
+            r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#,
+            URL_SAFE_NO_PAD.encode(x)
+        );
+        Ok(Self::public(
+            Algorithm::EdDsa,
+            &thumbprint_input,
+            parsed,
+            DecodingKey::from_ed_der(x),
+        ))
+    }
+
+    pub(super) fn ed_pair(pair: Ed25519KeyPair) -> Result<Self, KeyError> {
+        let public = Self::ed_public(pair.public_key().as_ref())?;
+        Ok(public.signed_by(Signing::EdDsa(pair)))
+    }
+
+    /// Without the right to sign, as `key_ops` may say.
+    pub(super) fn verify_only(mut self) -> Self {
+        self.signing = None;
+        self
+    }
+
+    /// `thumbprint_input` is the canonical JSON of RFC 7638, section 3.
+    fn public(
+        algorithm: Algorithm,
+        thumbprint_input: &str,
+        parsed: ParsedPublicKey,
+        decoding: DecodingKey,
+    ) -> Self {
+        let thumbprint = sha256(thumbprint_input.as_bytes());
+        Self {
+            algorithm,
+            computed_id: KeyId::new(URL_SAFE_NO_PAD.encode(thumbprint)),
+            identity: public_identity(&thumbprint, algorithm),
+            verifying: Verifying::Public(parsed),
+            signing: None,
+            decoding,
+        }
+    }
+
+    fn signed_by(mut self, signing: Signing) -> Self {
+        self.signing = Some(signing);
+        self
+    }
+}
+
+impl Verifying {
+    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Hmac(key) => hmac::verify(key, message, signature).is_ok(),
+            Self::Public(key) => key.verify_sig(message, signature).is_ok(),
+        }
+    }
+}
+
+impl Signing {
+    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, aws_lc_rs::error::Unspecified> {
+        let random = SystemRandom::new();
+        match self {
+            Self::Hmac(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
+            Self::Rsa(pair, encoding) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(*encoding, &random, message, &mut signature)?;
+                Ok(signature)
+            }
+            Self::Ecdsa(pair) => Ok(pair.sign(&random, message)?.as_ref().to_vec()),
+            Self::EdDsa(pair) => Ok(pair.try_sign(message)?.as_ref().to_vec()),
+        }
+    }
+}
+
+/// Why the crypto library refused an RSA private key: it is too small, or what the caller says.
+pub(super) fn rsa_rejected(rejected: &KeyRejected, otherwise: KeyError) -> KeyError {
+    // The library tells its reasons apart by their text only.
+    match rejected.to_string().as_str() {
+        "TooSmall" => rsa_too_small(),
+        _ => otherwise,
+    }
+}
+
+fn rsa_too_small() -> KeyError {
+    KeyError::new(KeyErrorKind::Weak, "the RSA key is shorter than 2048 bits")
+}
+
+fn check_rsa_size(modulus: &[u8]) -> Result<(), KeyError> {
+    let unused = modulus.first().map_or(0, |byte| byte.leading_zeros()) as usize;
+    let bits = (modulus.len() * 8).saturating_sub(unused);
+    if bits < *RSA_BITS.start() {
+        return Err(rsa_too_small());
+    }
+    if bits > *RSA_BITS.end() {
+        return Err(KeyError::new(
+            KeyErrorKind::Unsupported,
+            "the RSA key is longer than 8192 bits",
+        ));
+    }
+    Ok(())
+}
+
+fn secret_identity(key: &hmac::Key, algorithm: Algorithm) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(key);
+    context.update(IDENTITY_LABEL);
+    context.update(algorithm.name().as_bytes());
+    first_32(context.sign().as_ref())
+}
+
+fn public_identity(thumbprint: &[u8; 32], algorithm: Algorithm) -> [u8; 32] {
+    sha256(&[IDENTITY_LABEL, thumbprint, algorithm.name().as_bytes()].concat())
+}
+
+fn malformed(reason: &'static str) -> KeyError {
+    KeyError::new(KeyErrorKind::Malformed, reason)
+}

@@ -1,0 +1,163 @@
+//! What an operator sees of a keyring.
+
+use std::time::{Duration, SystemTime};
+
+use super::{KeyId, Shared};
+use crate::{
+    refresh::RefreshError,
+    source::{Stage, VersionId},
+};
+
+/// A keyring's state at one moment. Ids, times and reasons; never a value.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// The source's name, such as a path or an ARN.
+    pub source: String,
+    /// The newest snapshot's generation.
+    pub generation: u64,
+    /// The version in use.
+    pub current: VersionStatus,
+    /// The version in use before, while it is trusted.
+    pub previous: Option<VersionStatus>,
+    /// The version about to come into use, while it is accepted.
+    pub pending: Option<VersionStatus>,
+    /// When a refresh last ended well, unchanged or swapped.
+    pub last_success: SystemTime,
+    /// The last refresh that did not end well, if any since the start.
+    pub last_failure: Option<Failure>,
+    /// How many refreshes in a row did not end well.
+    pub consecutive_failures: u32,
+    /// How long ago the source last answered.
+    pub staleness: Duration,
+    /// Whether that is longer than `max_staleness` allows.
+    pub is_stale: bool,
+    /// Whether that is longer than `refuse_after` allows, so that requests get 503.
+    pub refuses: bool,
+    /// Whether a substitute for the real source gave what is in use.
+    pub is_degraded: bool,
+    /// A version that was refused and will be tried again.
+    pub quarantine: Option<Quarantine>,
+}
+
+/// One version in its stage.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct VersionStatus {
+    /// The version.
+    pub id: VersionId,
+    /// Its stage.
+    pub stage: Stage,
+    /// The keys that verify tokens for it in this stage.
+    pub key_ids: Vec<KeyId>,
+    /// For current: how long ago this process first used it.
+    pub age: Option<Duration>,
+    /// For previous and pending: how long it is still trusted.
+    pub expires_in: Option<Duration>,
+    /// Whether it was revoked in this process.
+    pub is_revoked: bool,
+}
+
+/// A refresh that did not end well.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Failure {
+    /// When.
+    pub at: SystemTime,
+    /// Which step refused, and why.
+    pub error: RefreshError,
+}
+
+/// A version that was refused and waits to be tried again.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Quarantine {
+    /// The version.
+    pub version: VersionId,
+    /// How often it was tried.
+    pub tries: u32,
+    /// When it is tried again, unless somebody asks before.
+    pub next_try_in: Duration,
+}
+
+/// What the refresh loop notes for the status.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    pub(crate) last_success: Option<SystemTime>,
+    pub(crate) last_failure: Option<Failure>,
+    pub(crate) consecutive_failures: u32,
+    pub(crate) degraded: bool,
+    /// Version, tries, and the monotonic time of the next one.
+    pub(crate) quarantine: Option<(VersionId, u32, Duration)>,
+}
+
+impl<T> Shared<T> {
+    /// The first refresh ended well.
+    pub(crate) fn opened(&self, degraded: bool) {
+        let at = self.clock.now().wall;
+        let mut health = self.health();
+        health.last_success = Some(at);
+        health.degraded = degraded;
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let now = self.clock.now();
+        let staleness = self.staleness(now);
+        let beyond = |limit: Option<Duration>| limit.is_some_and(|limit| staleness > limit);
+        let books = self.books();
+        let ledger = &books.ledger;
+        let keys = ledger.trusted_keys(now);
+        let version = |id: &VersionId, stage: Stage| {
+            let own = keys.iter().filter(|held| held.stage == stage);
+            VersionStatus {
+                id: id.clone(),
+                stage,
+                key_ids: own.clone().map(|held| held.key.id().clone()).collect(),
+                age: None,
+                expires_in: own.filter_map(|held| held.trust.remaining(now)).max(),
+                is_revoked: ledger.is_revoked(id),
+            }
+        };
+        let mut current = version(&ledger.current.id, Stage::Current);
+        current.age = Some(now.mono.saturating_sub(ledger.current_since.mono));
+        current.expires_in = None;
+        let previous = ledger.trusted_previous(now);
+        let previous_id = previous.as_ref().map(|held| &held.id).or_else(|| {
+            let replaced = keys.iter().find(|held| held.stage == Stage::Previous);
+            replaced.map(|held| &held.version)
+        });
+        let previous = previous_id.map(|id| {
+            let mut status = version(id, Stage::Previous);
+            let bundle = previous.as_ref().and_then(|it| it.trust.remaining(now));
+            status.expires_in = status.expires_in.max(bundle);
+            status
+        });
+        let pending = ledger.pending.as_ref();
+        let pending = pending.map(|id| version(id, Stage::Pending));
+        let generation = books.generation;
+        drop(books);
+        let health = self.health();
+        Status {
+            source: self.settings.source_name.clone(),
+            generation,
+            current,
+            previous,
+            pending,
+            last_success: health.last_success.unwrap_or(now.wall),
+            last_failure: health.last_failure.clone(),
+            consecutive_failures: health.consecutive_failures,
+            staleness,
+            is_stale: beyond(self.settings.max_staleness),
+            refuses: beyond(self.settings.refuse_after),
+            is_degraded: health.degraded,
+            quarantine: health
+                .quarantine
+                .as_ref()
+                .map(|(version, tries, next)| Quarantine {
+                    version: version.clone(),
+                    tries: *tries,
+                    next_try_in: next.saturating_sub(now.mono),
+                }),
+        }
+    }
+}

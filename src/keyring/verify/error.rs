@@ -1,0 +1,98 @@
+//! Why a token was refused.
+
+use std::{error::Error, fmt};
+
+/// A token was refused. It holds nothing of the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerifyError {
+    kind: VerifyErrorKind,
+}
+
+impl VerifyError {
+    /// Why it was refused.
+    #[must_use]
+    pub fn kind(&self) -> VerifyErrorKind {
+        self.kind
+    }
+
+    /// The fixed text that a client may see, the same for every token refused for this reason. It
+    /// fits into an `error_description` (RFC 6750, section 3) as it stands.
+    #[must_use]
+    pub fn description(&self) -> &'static str {
+        match self.kind {
+            VerifyErrorKind::Malformed => "the token is malformed",
+            VerifyErrorKind::Unsupported => {
+                "the token's algorithm or a critical header is not supported"
+            }
+            VerifyErrorKind::UnknownKey => "the token's key is not known",
+            VerifyErrorKind::BadSignature => "the token's signature is not valid",
+            VerifyErrorKind::Expired => "the token has expired",
+            VerifyErrorKind::NotYetValid => "the token is not yet valid",
+            VerifyErrorKind::MissingClaim => "the token lacks a required claim",
+            VerifyErrorKind::WrongIssuer => "the token's issuer is not accepted",
+            VerifyErrorKind::WrongAudience => "the token is not for this service",
+            VerifyErrorKind::WrongClaims => "the token's claims are not the expected ones",
+        }
+    }
+}
+
+impl From<VerifyErrorKind> for VerifyError {
+    fn from(kind: VerifyErrorKind) -> Self {
+        Self { kind }
+    }
+}
+
+impl fmt::Display for VerifyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.description())
+    }
+}
+
+impl Error for VerifyError {}
+
+/// What was wrong with a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum VerifyErrorKind {
+    /// It is too long, not a compact JWS, its header or payload is no JSON object, or a registered
+    /// claim has the wrong type.
+    Malformed,
+    /// Its `alg` is `none`, unknown, or not the one of the key that it names; or it has a `crit`
+    /// header.
+    Unsupported,
+    /// No trusted key here can have signed it.
+    UnknownKey,
+    /// It does not fit any key that may have signed it.
+    BadSignature,
+    /// Its `exp` has passed, leeway included.
+    Expired,
+    /// Its `nbf` has not come, leeway included.
+    NotYetValid,
+    /// It has no `exp`, or lacks an `iss` or `aud` where the layer checks them.
+    MissingClaim,
+    /// Its `iss` is none of the layer's.
+    WrongIssuer,
+    /// Its `aud` names none of the layer's.
+    WrongAudience,
+    /// Its claims do not deserialise into the layer's claims type.
+    WrongClaims,
+}
+
+impl VerifyErrorKind {
+    /// A short, stable name for logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Unsupported => "unsupported",
+            Self::UnknownKey => "unknown_key",
+            Self::BadSignature => "bad_signature",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::MissingClaim => "missing_claim",
+            Self::WrongIssuer => "wrong_issuer",
+            Self::WrongAudience => "wrong_audience",
+            Self::WrongClaims => "wrong_claims",
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What the layers leave in a request, and how the extractors find it.
+
+use http::{Extensions, HeaderValue};
+
+use super::ExtractError;
+use crate::{
+    Secrets,
+    claims::{Authentication, Claims},
+    keyring::Keyring,
+};
+
+/// Stands where an [`Authentication`] would, in a request that was let through without a token. It
+/// tells a handler's `Option<Claims>` that a layer was there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Anonymous {
+    /// What a handler that needs a token after all answers with. `None` where no layer reads
+    /// tokens, so that asking for one would be a lie.
+    pub(crate) challenge: Option<HeaderValue>,
+}
+
+/// The snapshot that a request lives on: the one that an outer layer of the same keyring has
+/// pinned, else the newest.
+///
+/// Another keyring's snapshot is passed over even where its bundle has the same type, because its
+/// keys are not the ones that this layer was told to trust.
+pub(super) fn pin<T>(keyring: &Keyring<T>, extensions: &Extensions) -> Secrets<T>
+where
+    T: Send + Sync + 'static,
+{
+    match extensions.get::<Secrets<T>>() {
+        Some(held) if held.is_of(keyring) => held.clone(),
+        _ => keyring.current(),
+    }
+}
+
+impl<T: Send + Sync + 'static> Secrets<T> {
+    /// Takes the pinned snapshot out of a request that passed one of this crate's layers; for
+    /// services that have no extractors.
+    ///
+    /// ```
+    /// use tower_secrets::{Secrets, layer::ExtractError};
+    /// # struct App { api_key: String }
+    ///
+    /// fn api_key<B>(request: &http::Request<B>) -> Result<String, ExtractError> {
+    ///     let secrets = Secrets::<App>::from_extensions(request.extensions())?;
+    ///     Ok(secrets.api_key.clone())
+    /// }
+    /// # assert!(api_key(&http::Request::new(())).is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// When no layer over a `Keyring<T>` was passed.
+    pub fn from_extensions(extensions: &Extensions) -> Result<Self, ExtractError> {
+        extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(ExtractError::no_secrets::<T>)
+    }
+}
+
+impl<C: Send + Sync + 'static> Claims<C> {
+    /// Takes the claims out of a request that passed a
+    /// [`JwtRotationLayer`](super::JwtRotationLayer); for services that have no extractors.
+    ///
+    /// # Errors
+    /// When no such layer was passed, when it let the request through without a token, or when
+    /// it reads claims as another type than `C`.
+    pub fn from_extensions(extensions: &Extensions) -> Result<Self, ExtractError> {
+        if let Some(authentication) = extensions.get::<Authentication>() {
+            return Ok(authentication.claims()?);
+        }
+        Err(match extensions.get::<Anonymous>() {
+            None => ExtractError::no_layer::<C>(),
+            Some(Anonymous { challenge: None }) => ExtractError::no_token_layer::<C>(),
+            Some(Anonymous {
+                challenge: Some(challenge),
+            }) => ExtractError::no_token(challenge.clone()),
+        })
+    }
+
+    /// Like [`from_extensions`](Self::from_extensions), and `None` where
+    /// [`allow_anonymous`](super::JwtRotationLayer::allow_anonymous) or
+    /// [`SecretsLayer`](super::SecretsLayer) let the request through without a token.
+    ///
+    /// # Errors
+    /// When no layer of this crate was passed, or when it reads claims as another type than `C`.
+    pub fn optional_from_extensions(extensions: &Extensions) -> Result<Option<Self>, ExtractError> {
+        let is_anonymous =
+            extensions.get::<Authentication>().is_none() && extensions.get::<Anonymous>().is_some();
+        if is_anonymous {
+            return Ok(None);
+        }
+        Self::from_extensions(extensions).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::layer::ExtractErrorKind;
+
+    fn with(anonymous: Anonymous) -> Extensions {
+        let mut extensions = Extensions::new();
+        extensions.insert(anonymous);
+        extensions
+    }
+
+    #[test]
+    fn without_a_layer_everything_is_an_error_that_names_the_mend() {
+        let extensions = Extensions::new();
+        let errors = [
+            Secrets::<u8>::from_extensions(&extensions).unwrap_err(),
+            Claims::<u8>::from_extensions(&extensions).unwrap_err(),
+            Claims::<u8>::optional_from_extensions(&extensions).unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), ExtractErrorKind::MissingLayer);
+            assert_eq!(error.status(), 500);
+            assert!(error.challenge().is_none());
+            let text = error.to_string();
+            assert!(text.contains("<u8>"), "{text}");
+            assert!(text.contains("JwtRotationLayer::new(keyring)"), "{text}");
+        }
+    }
+
+    #[test]
+    fn where_tokens_are_optional_a_handler_may_still_need_one() {
+        let extensions = with(Anonymous {
+            challenge: Some(HeaderValue::from_static("Bearer realm=\"r\"")),
+        });
+        assert!(
+            Claims::<u8>::optional_from_extensions(&extensions)
+                .unwrap()
+                .is_none()
+        );
+        let error = Claims::<u8>::from_extensions(&extensions).unwrap_err();
+        assert_eq!(error.kind(), ExtractErrorKind::NoToken);
+        assert_eq!(error.status(), 401);
+        assert_eq!(error.challenge().unwrap(), "Bearer realm=\"r\"");
+    }
+
+    #[test]
+    fn where_no_token_is_read_asking_for_claims_is_a_mistake() {
+        let extensions = with(Anonymous { challenge: None });
+        assert!(
+            Claims::<u8>::optional_from_extensions(&extensions)
+                .unwrap()
+                .is_none()
+        );
+        let error = Claims::<u8>::from_extensions(&extensions).unwrap_err();
+        assert_eq!(error.status(), 500);
+        assert!(error.to_string().contains("no token is read"), "{error}");
+    }
+}

@@ -1,0 +1,235 @@
+//! Why a request was refused.
+
+use std::{error::Error, fmt};
+
+use http::{HeaderValue, StatusCode};
+
+use super::challenge::{BearerError, Realm, challenge};
+use crate::keyring::verify::{VerifyError, VerifyErrorKind};
+
+/// A request that was not let through, and why.
+///
+/// A [`Respond`](super::Respond) turns it into a response; the layer also puts it in that
+/// response's extensions, for metrics and logs further out. It holds nothing of the token.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    kind: RefusalKind,
+    challenge: Option<HeaderValue>,
+    description: &'static str,
+}
+
+impl Refusal {
+    /// What kind of refusal it is.
+    #[must_use]
+    pub fn kind(&self) -> RefusalKind {
+        self.kind
+    }
+
+    /// The status that the response carries.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.kind.status()
+    }
+
+    /// The value of `WWW-Authenticate` (RFC 6750 section 3), on every 400 and 401.
+    #[must_use]
+    pub fn challenge(&self) -> Option<&HeaderValue> {
+        self.challenge.as_ref()
+    }
+
+    /// A fixed text that is safe to show to the client, the same for every refusal of one kind
+    /// and reason.
+    #[must_use]
+    pub fn description(&self) -> &'static str {
+        self.description
+    }
+
+    /// What was wrong with the token, where it was the token.
+    #[must_use]
+    pub fn verify_error(&self) -> Option<VerifyErrorKind> {
+        match self.kind {
+            RefusalKind::InvalidToken(kind) => Some(kind),
+            _ => None,
+        }
+    }
+
+    pub(super) fn no_credentials(realm: &Realm) -> Self {
+        Self::challenging(
+            RefusalKind::NoCredentials,
+            "this resource needs a bearer token",
+            realm,
+        )
+    }
+
+    pub(super) fn malformed(realm: &Realm) -> Self {
+        Self::challenging(
+            RefusalKind::InvalidRequest,
+            "the Authorization header is not of the form: Bearer, a space, one token",
+            realm,
+        )
+    }
+
+    pub(super) fn repeated(realm: &Realm) -> Self {
+        Self::challenging(
+            RefusalKind::InvalidRequest,
+            "there is more than one Authorization header",
+            realm,
+        )
+    }
+
+    pub(super) fn invalid_token(error: &VerifyError, realm: &Realm) -> Self {
+        let kind = RefusalKind::InvalidToken(error.kind());
+        Self::challenging(kind, error.description(), realm)
+    }
+
+    /// Not the client's fault, so it is asked for nothing.
+    pub(super) fn stale() -> Self {
+        Self {
+            kind: RefusalKind::Stale,
+            challenge: None,
+            description: "the server could not renew its secrets for too long",
+        }
+    }
+
+    pub(super) fn misconfigured() -> Self {
+        Self {
+            kind: RefusalKind::Misconfigured,
+            challenge: None,
+            description: "JwtRotationLayer has no key to verify tokens with: \
+                          add `.jwt_key(..)` to the keyring's builder",
+        }
+    }
+
+    fn challenging(kind: RefusalKind, description: &'static str, realm: &Realm) -> Self {
+        let error = kind.code().map(|code| BearerError { code, description });
+        Self {
+            kind,
+            challenge: Some(challenge(realm, error)),
+            description,
+        }
+    }
+
+    /// One event for each refusal: its kind, and never anything of the token.
+    pub(super) fn log(&self) {
+        let Self {
+            kind, description, ..
+        } = self;
+        match kind {
+            RefusalKind::Misconfigured => {
+                tracing::error!(
+                    kind = kind.as_str(),
+                    "secrets_request_refused: {description}"
+                );
+            }
+            RefusalKind::InvalidToken(reason) => {
+                tracing::debug!(kind = kind.as_str(), ?reason, "secrets_request_refused");
+            }
+            _ => tracing::debug!(kind = kind.as_str(), "secrets_request_refused"),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.description)
+    }
+}
+
+impl Error for Refusal {}
+
+/// The kinds of [`Refusal`], with the answer that each gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RefusalKind {
+    /// No token, or credentials of another scheme alone: 401, a challenge without `error`.
+    NoCredentials,
+    /// Bearer credentials of a bad form, or two `Authorization` headers: 400 `invalid_request`.
+    InvalidRequest,
+    /// A token that does not pass: 401 `invalid_token`.
+    InvalidToken(VerifyErrorKind),
+    /// The secrets are older than the keyring's `refuse_after` allows: 503. Never a 401, or
+    /// clients would throw away tokens that are fine.
+    Stale,
+    /// The keyring was built without `.jwt_key(..)`: 500.
+    Misconfigured,
+}
+
+impl RefusalKind {
+    /// The name that events and metrics use, such as `invalid_token`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoCredentials => "no_credentials",
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidToken(_) => "invalid_token",
+            Self::Stale => "stale",
+            Self::Misconfigured => "misconfigured",
+        }
+    }
+
+    const fn status(self) -> StatusCode {
+        match self {
+            Self::NoCredentials | Self::InvalidToken(_) => StatusCode::UNAUTHORIZED,
+            Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::Stale => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The error code of RFC 6750 section 3.1.
+    const fn code(self) -> Option<&'static str> {
+        match self {
+            Self::InvalidRequest => Some("invalid_request"),
+            Self::InvalidToken(_) => Some("invalid_token"),
+            Self::NoCredentials | Self::Stale | Self::Misconfigured => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn challenge_of(refusal: &Refusal) -> &str {
+        refusal.challenge().unwrap().to_str().unwrap()
+    }
+
+    #[test]
+    fn no_credentials_challenges_without_an_error() {
+        let refusal = Refusal::no_credentials(&Realm::default());
+        assert_eq!(refusal.status(), 401);
+        assert_eq!(challenge_of(&refusal), "Bearer realm=\"restricted\"");
+    }
+
+    #[test]
+    fn a_bad_form_is_an_invalid_request() {
+        for refusal in [
+            Refusal::malformed(&Realm::default()),
+            Refusal::repeated(&Realm::default()),
+        ] {
+            assert_eq!(refusal.status(), 400);
+            let challenge = challenge_of(&refusal);
+            assert!(
+                challenge.contains("error=\"invalid_request\""),
+                "{challenge}"
+            );
+            assert!(challenge.contains(refusal.description()), "{challenge}");
+        }
+    }
+
+    #[test]
+    fn faults_of_the_server_challenge_nobody() {
+        for (refusal, status) in [(Refusal::stale(), 503), (Refusal::misconfigured(), 500)] {
+            assert_eq!(refusal.status(), status);
+            assert!(refusal.challenge().is_none());
+            assert!(refusal.verify_error().is_none());
+        }
+        assert!(
+            Refusal::misconfigured()
+                .to_string()
+                .contains(".jwt_key(..)")
+        );
+    }
+}

@@ -1,0 +1,126 @@
+//! Change the credentials of a running HTTP service, an MCP server above all: no restart, no
+//! dropped connection, no failed call.
+//!
+//! A secret has *versions*. A *snapshot* is one immutable view of the versions valid now. A
+//! request lives its whole life on one snapshot. A new snapshot is published only after it has
+//! proved itself, and an old key stays trusted for a bounded window.
+//!
+//! # The way of the data
+//!
+//! 1. A [`source`] answers which versions there are: [`File`](source::File) reads a mounted
+//!    directory, [`Memory`](source::Memory) is for tests, a closure is a source, and so is your
+//!    own type.
+//! 2. [`refresh`] asks it again: by interval, on SIGHUP, on a change, when asked. Each new version
+//!    is parsed, its keys are checked, its resources prepared and its probes run *before* it is
+//!    swapped in. If anything refuses, the old version stays and an [`event`] says why.
+//! 3. The [`keyring`] is the handle on the newest snapshot. It knows which keys verify tokens, and
+//!    until when.
+//! 4. The [`layer`] verifies bearer tokens against the current and the previous key, and pins the
+//!    snapshot to the request.
+//! 5. [`Secrets<T>`](Secrets) and [`Claims<C>`](Claims) are arguments of axum handlers (feature
+//!    `axum`) and, through `mcp`, of rmcp tools (feature `rmcp`).
+//!
+//! # Example
+//!
+//! ```
+//! # #[cfg(feature = "axum")]
+//! # mod example {
+//! use std::time::Duration;
+//!
+//! use axum::{Router, routing::post};
+//! use serde::Deserialize;
+//! use tower_secrets::{Claims, JwtKey, JwtRotationLayer, Keyring, Secrets, source::Memory};
+//!
+//! #[derive(Deserialize)]
+//! struct App {
+//!     jwt_secret: JwtKey,
+//!     api_key: String,
+//! }
+//!
+//! async fn handler(secrets: Secrets<App>, claims: Claims) -> String {
+//!     // Every field belongs to one version, whatever is rotated meanwhile.
+//!     format!("{:?} calls with a key of {} bytes", claims.sub, secrets.api_key.len())
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # pub async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let source = Memory::new(r#"{"jwt_secret":"0123456789abcdef0123456789abcdef","api_key":"k"}"#);
+//! let keyring = Keyring::<App>::builder(source)
+//!     .jwt_key(|app| &app.jwt_secret)
+//!     .refresh_every(Duration::from_secs(60))
+//!     .reload_on_sighup()
+//!     .build()
+//!     .await?;
+//! let app: Router = Router::new()
+//!     .route("/tools", post(handler))
+//!     .layer(JwtRotationLayer::new(keyring.clone()));
+//! # drop(app);
+//! # Ok(())
+//! # }
+//! # }
+//! # #[cfg(feature = "axum")]
+//! # fn main() { example::main().unwrap() }
+//! # #[cfg(not(feature = "axum"))]
+//! # fn main() {}
+//! ```
+//!
+//! # Three patterns
+//!
+//! * **Overlap window.** The new and the old credential are both accepted for a while. The window
+//!   is at least three times the refresh interval, which [`Builder::overlap`] enforces, or some
+//!   process still holds the old one when it is revoked.
+//! * **CURRENT and PREVIOUS.** The store keeps both. Tokens of the previous key verify until its
+//!   window ends; when no key fits, the current key's error is the answer.
+//! * **SIGHUP, test before swap.** [`Builder::reload_on_sighup`] fetches anew,
+//!   [`Builder::probe`] proves that the new credentials work, and only then are they swapped in.
+//!
+//! # What is not protected
+//!
+//! Your own fields. [`JwtKey`] and the documents of a [`Version`](source::Version) are redacted in
+//! `Debug` and wiped from memory when dropped; a `String` in your bundle is neither. Values copied
+//! out of [`Secrets`] live as long as you keep them. See SECURITY.md for the whole list.
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `file` | [`source::File`], with its file watch |
+//! | `axum` | the axum extractors |
+//! | `rmcp` | `mcp`: arguments of rmcp tools and prompts |
+//! | `full` | all of them |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod clock;
+
+pub mod source;
+
+pub mod refresh;
+pub use refresh::{BuildError, Builder, Parts, Probe, RefreshError, Refreshed};
+
+mod snapshot;
+
+pub mod keyring;
+pub use keyring::{JwtKey, KeyId, Keyring, RegisteredClaims, Signer, Status, VerifyErrorKind};
+
+pub mod event;
+
+mod secrets;
+pub use secrets::{Attempt, Secrets};
+
+mod claims;
+pub use claims::{Authentication, Claims, ClaimsError};
+
+pub mod layer;
+pub use layer::{JwtRotation, JwtRotationLayer, SecretsLayer};
+
+#[cfg(feature = "axum")]
+mod extract;
+
+#[cfg(feature = "rmcp")]
+pub mod mcp;
+
+// The README's quick start is compiled and run as a test.
+#[cfg(all(doctest, feature = "axum", feature = "file"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,555 @@
+//! One refresh: the steps from the source's answer to a published snapshot.
+
+use std::{
+    error::Error,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use serde::de::DeserializeOwned;
+
+use super::{
+    Parts, Probe, RefreshError, Refreshed, Step, Trigger,
+    guard::{catch, guarded},
+    parse::{parse, redact},
+    probe,
+    trigger::reprobe_pauses,
+};
+use crate::{
+    clock::Clock,
+    event::{Event, Teller},
+    keyring::{
+        JwtKey, Keyring, Shared,
+        key::{PreparedKey, PreparedKeys, prepare},
+        ledger::{Beside, Candidate, Proved},
+    },
+    source::{
+        BoxSource, Side, Source, SourceError, SourceErrorKind, Stage, Version, VersionId, Versions,
+    },
+};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+type BoxError = Box<dyn Error + Send + Sync>;
+type PrepareFn<Raw, T> = dyn Fn(Arc<Raw>, Parts) -> Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>
+    + Send
+    + Sync;
+type KeyField<Raw> = dyn for<'a> Fn(&'a Raw) -> &'a JwtKey + Send + Sync;
+type OnSwap<T> = dyn Fn(&Arc<T>, &Arc<T>) + Send + Sync;
+
+/// From the document to the bundle.
+pub(super) enum Make<Raw, T> {
+    /// They are the same.
+    Same(fn(Arc<Raw>) -> Arc<T>),
+    Prepared(Box<PrepareFn<Raw, T>>),
+}
+
+/// The user's code and its limits.
+pub(super) struct Recipe<Raw, T> {
+    source: Arc<BoxSource>,
+    pub(super) jwt_key: Option<Box<KeyField<Raw>>>,
+    pub(super) allow_weak: bool,
+    raw_probes: Vec<Probe<Raw>>,
+    make: Make<Raw, T>,
+    pub(super) probes: Vec<Probe<T>>,
+    pub(super) on_swap: Option<Box<OnSwap<T>>>,
+    pub(super) fetch_limit: Duration,
+    pub(super) probe_limit: Duration,
+}
+
+impl<Raw> Recipe<Raw, Raw> {
+    pub(super) fn new(source: BoxSource) -> Self {
+        Self {
+            source: Arc::new(source),
+            jwt_key: None,
+            allow_weak: false,
+            raw_probes: Vec::new(),
+            make: Make::Same(|raw| raw),
+            probes: Vec::new(),
+            on_swap: None,
+            fetch_limit: LIMIT,
+            probe_limit: LIMIT,
+        }
+    }
+
+    pub(super) fn with_make<T>(self, make: Make<Raw, T>) -> Recipe<Raw, T> {
+        Recipe {
+            source: self.source,
+            jwt_key: self.jwt_key,
+            allow_weak: self.allow_weak,
+            raw_probes: self.probes,
+            make,
+            probes: Vec::new(),
+            on_swap: None,
+            fetch_limit: self.fetch_limit,
+            probe_limit: self.probe_limit,
+        }
+    }
+}
+
+impl<Raw, T> Recipe<Raw, T> {
+    pub(super) fn source_name(&self) -> String {
+        catch(|| self.source.name()).unwrap_or_else(|_| "source".to_owned())
+    }
+
+    /// How long the proof of a new version may take: probes of one kind run at the same time.
+    pub(super) fn longest_proof(&self) -> Duration {
+        let raw = self
+            .raw_probes
+            .iter()
+            .map(|it| it.limit_or(self.probe_limit));
+        let made = self.probes.iter().map(|it| it.limit_or(self.probe_limit));
+        let preparing = match self.make {
+            Make::Same(_) => Duration::ZERO,
+            Make::Prepared(_) => self.probe_limit,
+        };
+        let longest = |limits: Option<Duration>| limits.unwrap_or_default();
+        longest(raw.max())
+            .saturating_add(preparing)
+            .saturating_add(longest(made.max()))
+    }
+}
+
+/// The first proved view, and what goes beside it.
+pub(super) struct First<T> {
+    pub(super) candidate: Candidate<T>,
+    pub(super) bundle: Arc<T>,
+    pub(super) degraded: bool,
+}
+
+/// Runs refreshes, one at a time, and remembers between them what must not be done twice.
+pub(super) struct Refresher<Raw, T> {
+    recipe: Recipe<Raw, T>,
+    source_name: String,
+    clock: Arc<dyn Clock>,
+    shared: Weak<Shared<T>>,
+    parts: Parts,
+    view: Option<View>,
+    quarantine: Option<Quarantined>,
+}
+
+/// The ids of an accepted view: an equal one is no news.
+#[derive(PartialEq, Eq)]
+struct View {
+    current: VersionId,
+    previous: SideId,
+    pending: SideId,
+}
+
+#[derive(PartialEq, Eq)]
+enum SideId {
+    Absent,
+    Unreadable,
+    Present(VersionId),
+}
+
+/// A version that was refused by a step which touches other systems.
+struct Quarantined {
+    error: RefreshError,
+    version: VersionId,
+    tries: u32,
+    next_try: Duration,
+    pauses: Box<dyn Iterator<Item = Duration> + Send + Sync>,
+}
+
+/// A current version that passed.
+struct Fresh<T> {
+    bundle: Arc<T>,
+    keys: Vec<Arc<PreparedKey>>,
+    parts: Option<Parts>,
+}
+
+impl<Raw, T> Refresher<Raw, T>
+where
+    Raw: DeserializeOwned + Send + Sync + 'static,
+    T: Send + Sync + 'static,
+{
+    pub(super) fn new(recipe: Recipe<Raw, T>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            source_name: recipe.source_name(),
+            recipe,
+            clock,
+            shared: Weak::new(),
+            parts: Parts::default(),
+            view: None,
+            quarantine: None,
+        }
+    }
+
+    pub(super) fn source(&self) -> Arc<BoxSource> {
+        self.recipe.source.clone()
+    }
+
+    pub(super) fn source_name(&self) -> &str {
+        &self.source_name
+    }
+
+    pub(super) fn has_jwt_key(&self) -> bool {
+        self.recipe.jwt_key.is_some()
+    }
+
+    /// From here on the snapshots of this keyring are refreshed.
+    pub(super) fn adopt(&mut self, keyring: &Keyring<T>) {
+        self.shared = Arc::downgrade(keyring.shared());
+        self.tell_source(keyring.current().version());
+    }
+
+    /// The refresh inside `build`, when there is nothing to protect yet.
+    pub(super) async fn first(&mut self, events: &Teller) -> Result<First<T>, RefreshError> {
+        let versions = self.fetch().await?;
+        let fresh = self.prove(&versions.current, true, events).await?;
+        let bundle = fresh.bundle.clone();
+        let degraded = versions.degraded;
+        let view = View::of(&versions);
+        let parts = fresh.parts.clone();
+        let candidate = self.candidate(versions, fresh, events);
+        self.took(view, parts);
+        Ok(First {
+            candidate,
+            bundle,
+            degraded,
+        })
+    }
+
+    /// One refresh. `None` when the keyring is gone.
+    pub(super) async fn refresh(
+        &mut self,
+        trigger: Trigger,
+    ) -> Option<Result<Refreshed, RefreshError>> {
+        let versions = match self.fetch().await {
+            Ok(versions) => versions,
+            Err(error) => return Some(Err(error)),
+        };
+        let (held, events) = {
+            let shared = self.shared.upgrade()?;
+            shared.answered(self.clock.now());
+            (shared.snapshot(), shared.events.clone())
+        };
+        let view = View::of(&versions);
+        if self.view.as_ref() == Some(&view) {
+            self.quarantine = None;
+            return self.unchanged(&versions, held.generation);
+        }
+        let degraded = versions.degraded;
+        let withdrawn = matches!(versions.previous, Side::Absent);
+        let same_current = versions.current.id() == &held.current.id;
+        let fresh = if same_current {
+            self.again(&versions.current, &held.current.bundle)
+        } else {
+            self.prove_unless_quarantined(&versions.current, trigger, &events)
+                .await
+        };
+        // A snapshot held here would be one that never drains.
+        let old = held.current.bundle.clone();
+        drop(held);
+        let shared = self.shared.upgrade()?;
+        let fresh = match fresh {
+            Ok(fresh) => fresh,
+            Err(error) => {
+                if withdrawn {
+                    shared.withdraw_previous();
+                }
+                return Some(Err(error));
+            }
+        };
+        let parts = fresh.parts.clone();
+        let bundle = fresh.bundle.clone();
+        let version = versions.current.id().clone();
+        let candidate = self.candidate(versions, fresh, &events);
+        let generation = shared.accept(candidate);
+        shared.health().degraded = degraded;
+        drop(shared);
+        self.took(view, parts);
+        self.tell_source(&version);
+        if !same_current {
+            self.tell_swap(&old, &bundle);
+        }
+        let swapped = Refreshed::Swapped {
+            generation,
+            version: version.clone(),
+        };
+        events.tell(Event::Reloaded {
+            generation,
+            version,
+            trigger,
+        });
+        Some(Ok(swapped))
+    }
+
+    fn unchanged(
+        &self,
+        versions: &Versions,
+        generation: u64,
+    ) -> Option<Result<Refreshed, RefreshError>> {
+        let shared = self.shared.upgrade()?;
+        if let Some(previous) = versions.previous.version()
+            && let Some(not_after) = previous.expires()
+        {
+            shared.shorten_previous(previous.id(), not_after);
+        }
+        shared.health().degraded = versions.degraded;
+        shared.events.tell(Event::Unchanged { generation });
+        Some(Ok(Refreshed::Unchanged { generation }))
+    }
+
+    /// How long until a refused version is tried again.
+    pub(super) fn next_try_in(&self) -> Option<Duration> {
+        let now = self.clock.now().mono;
+        let waiting = self.quarantine.as_ref()?;
+        Some(waiting.next_try.saturating_sub(now))
+    }
+
+    pub(super) fn quarantined(&self) -> Option<(VersionId, u32, Duration)> {
+        let waiting = self.quarantine.as_ref()?;
+        Some((waiting.version.clone(), waiting.tries, waiting.next_try))
+    }
+
+    async fn fetch(&self) -> Result<Versions, RefreshError> {
+        let source = &self.recipe.source;
+        let answer = guarded(self.recipe.fetch_limit, || source.fetch()).await;
+        answer
+            .unwrap_or_else(|fault| {
+                let kind = match fault {
+                    super::guard::Fault::TimedOut(_) => SourceErrorKind::TimedOut,
+                    super::guard::Fault::Panicked => SourceErrorKind::Other,
+                };
+                Err(SourceError::new(kind, format!("the source {fault}")))
+            })
+            .map_err(|error| RefreshError::fetch(error, &self.source_name))
+    }
+
+    async fn prove_unless_quarantined(
+        &mut self,
+        version: &Version,
+        trigger: Trigger,
+        events: &Teller,
+    ) -> Result<Fresh<T>, RefreshError> {
+        let known = self.quarantine.take_if(|it| it.version != *version.id());
+        drop(known);
+        let now = self.clock.now().mono;
+        if let Some(waiting) = &self.quarantine
+            && !trigger.is_deliberate()
+            && now < waiting.next_try
+        {
+            return Err(waiting.error.quarantined(waiting.next_try - now));
+        }
+        let outcome = self.prove(version, false, events).await;
+        match &outcome {
+            Err(error) if matches!(error.failed_step(), Some(Step::Prepare | Step::Probe)) => {
+                self.put_in_quarantine(version.id(), error);
+            }
+            _ => self.quarantine = None,
+        }
+        outcome
+    }
+
+    fn put_in_quarantine(&mut self, version: &VersionId, error: &RefreshError) {
+        let now = self.clock.now().mono;
+        let waiting = self.quarantine.get_or_insert_with(|| Quarantined {
+            error: error.clone(),
+            version: version.clone(),
+            tries: 0,
+            next_try: now,
+            pauses: Box::new(reprobe_pauses()),
+        });
+        waiting.error = error.clone();
+        waiting.tries += 1;
+        waiting.next_try = now + waiting.pauses.next().unwrap_or_default();
+    }
+
+    /// Parse, keys, prepare, probes: all that must hold before a version is current.
+    async fn prove(
+        &self,
+        version: &Version,
+        first: bool,
+        events: &Teller,
+    ) -> Result<Fresh<T>, RefreshError> {
+        let id = version.id();
+        let raw = Arc::new(self.parsed(version)?);
+        let keys = self.keys(&raw, version, Stage::Current, events)?;
+        let limit = self.recipe.probe_limit;
+        let refusals = probe::run_all(&self.recipe.raw_probes, &raw, limit).await;
+        judge(refusals, version, first, events)?;
+        let (bundle, parts) = match &self.recipe.make {
+            Make::Same(same) => (same(raw), None),
+            Make::Prepared(prepare) => {
+                let parts = self.parts.retry();
+                let prepared = guarded(limit, || prepare(raw, parts.clone())).await;
+                let refused = |message: String| {
+                    RefreshError::step(Step::Prepare, id, redact(message, version.document()))
+                };
+                let bundle = prepared
+                    .map_err(|fault| refused(format!("the step {fault}")))?
+                    .map_err(|error| refused(error.to_string()))?;
+                (Arc::new(bundle), Some(parts))
+            }
+        };
+        let refusals = probe::run_all(&self.recipe.probes, &bundle, limit).await;
+        judge(refusals, version, first, events)?;
+        Ok(Fresh {
+            bundle,
+            keys,
+            parts,
+        })
+    }
+
+    /// The version in use, seen again beside other side stages: nothing is built anew.
+    fn again(&self, version: &Version, bundle: &Arc<T>) -> Result<Fresh<T>, RefreshError> {
+        let raw = self.parsed(version)?;
+        Ok(Fresh {
+            bundle: bundle.clone(),
+            keys: self.prepared_keys(&raw, version)?.keys,
+            parts: None,
+        })
+    }
+
+    fn parsed(&self, version: &Version) -> Result<Raw, RefreshError> {
+        let refused = |why: String| RefreshError::step(Step::Parse, version.id(), why);
+        catch(|| parse(version.document()))
+            .map_err(|fault| refused(format!("the bundle's type {fault}")))?
+            .map_err(refused)
+    }
+
+    fn keys(
+        &self,
+        raw: &Raw,
+        version: &Version,
+        stage: Stage,
+        events: &Teller,
+    ) -> Result<Vec<Arc<PreparedKey>>, RefreshError> {
+        let prepared = self.prepared_keys(raw, version)?;
+        events.tell_all(prepared.skipped.iter().map(|error| Event::KeySkipped {
+            stage,
+            version: version.id().clone(),
+            reason: error.to_string(),
+        }));
+        Ok(prepared.keys)
+    }
+
+    fn prepared_keys(&self, raw: &Raw, version: &Version) -> Result<PreparedKeys, RefreshError> {
+        let Some(field) = &self.recipe.jwt_key else {
+            return Ok(PreparedKeys::default());
+        };
+        let refused = |why: String| RefreshError::step(Step::Keys, version.id(), why);
+        catch(|| prepare(field(raw), self.recipe.allow_weak))
+            .map_err(|fault| refused(format!("the choice of the field {fault}")))?
+            .map_err(|error| refused(error.to_string()))
+    }
+
+    fn candidate(&self, versions: Versions, fresh: Fresh<T>, events: &Teller) -> Candidate<T> {
+        let current = proved(&versions.current, Some(fresh.bundle), fresh.keys);
+        Candidate {
+            current,
+            previous: self.beside(versions.previous, Stage::Previous, events),
+            pending: self.beside(versions.pending, Stage::Pending, events),
+        }
+    }
+
+    /// A side stage that cannot be used is left out, and never stops a good current.
+    fn beside(&self, side: Side, stage: Stage, events: &Teller) -> Beside<T> {
+        let (version, reason) = match side {
+            Side::Absent => return Beside::Absent,
+            Side::Unreadable(error) => (None, error.to_string()),
+            Side::Present(version) => match self.proved_beside(&version, stage, events) {
+                Ok(proved) => return Beside::Proved(proved),
+                Err(error) => (Some(version.id().clone()), error.reason().to_owned()),
+            },
+        };
+        events.tell(Event::StageSkipped {
+            stage,
+            version,
+            reason,
+        });
+        Beside::Unusable
+    }
+
+    fn proved_beside(
+        &self,
+        version: &Version,
+        stage: Stage,
+        events: &Teller,
+    ) -> Result<Proved<T>, RefreshError> {
+        let raw = Arc::new(self.parsed(version)?);
+        let keys = self.keys(&raw, version, stage, events)?;
+        let bundle = match &self.recipe.make {
+            Make::Same(same) => Some(same(raw)),
+            Make::Prepared(_) => None,
+        };
+        Ok(proved(version, bundle, keys))
+    }
+
+    fn took(&mut self, view: View, parts: Option<Parts>) {
+        self.view = Some(view);
+        if let Some(parts) = parts {
+            self.parts = parts.next();
+        }
+    }
+
+    fn tell_source(&self, current: &VersionId) {
+        if catch(|| self.recipe.source.published(current)).is_err() {
+            tracing::error!(source = self.source_name, "secrets_source_panicked");
+        }
+    }
+
+    fn tell_swap(&self, old: &Arc<T>, new: &Arc<T>) {
+        if let Some(on_swap) = &self.recipe.on_swap
+            && catch(|| on_swap(old, new)).is_err()
+        {
+            tracing::error!(source = self.source_name, "secrets_on_swap_panicked");
+        }
+    }
+}
+
+fn proved<T>(version: &Version, bundle: Option<Arc<T>>, keys: Vec<Arc<PreparedKey>>) -> Proved<T> {
+    Proved {
+        id: version.id().clone(),
+        bundle,
+        keys,
+        created_at: version.created(),
+        replaced_at: version.replaced(),
+        not_after: version.expires(),
+    }
+}
+
+/// At the first build a refusal only warns, unless the probe was declared to be required.
+fn judge(
+    refusals: Vec<probe::Refusal>,
+    version: &Version,
+    first: bool,
+    events: &Teller,
+) -> Result<(), RefreshError> {
+    for refusal in refusals {
+        let reason = redact(refusal.message, version.document());
+        if !first || refusal.required {
+            return Err(RefreshError::probe(&refusal.name, version.id(), reason));
+        }
+        events.tell(Event::ProbeWarning {
+            probe: refusal.name,
+            version: version.id().clone(),
+            reason,
+        });
+    }
+    Ok(())
+}
+
+impl View {
+    fn of(versions: &Versions) -> Self {
+        Self {
+            current: versions.current.id().clone(),
+            previous: SideId::of(&versions.previous),
+            pending: SideId::of(&versions.pending),
+        }
+    }
+}
+
+impl SideId {
+    fn of(side: &Side) -> Self {
+        match side {
+            Side::Absent => Self::Absent,
+            Side::Unreadable(_) => Self::Unreadable,
+            Side::Present(version) => Self::Present(version.id().clone()),
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! The settings of a keyring, checked before anything runs.
+
+use std::{error::Error, fmt, future::Future, sync::Arc, time::Duration};
+
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use super::{
+    BuildError, Parts, Probe, RefreshError, Step, Trigger,
+    attempt::{Make, Recipe, Refresher},
+    trigger::{Backoff, Hangups},
+    worker::Worker,
+};
+use crate::{
+    clock::{Clock, SystemClock},
+    event::{Event, Teller},
+    keyring::{JwtKey, Keyring, Settings, ledger::Windows, verify},
+    source::BoxSource,
+};
+
+/// The default overlap window, unless the refresh interval and the time limits ask for more.
+const OVERLAP: Duration = Duration::from_secs(900);
+
+/// Nobody means more, and sums with it cannot overflow.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
+
+/// Builds a [`Keyring`]; made by [`Keyring::builder`].
+///
+/// | setting | default |
+/// |---|---|
+/// | [`refresh_every`](Self::refresh_every) | 300 s |
+/// | [`overlap`](Self::overlap) | 900 s, or what the interval and the limits need |
+/// | [`fetch_limit`](Self::fetch_limit), [`probe_limit`](Self::probe_limit) | 10 s each |
+/// | [`max_pending`](Self::max_pending) | 24 h |
+/// | [`start_budget`](Self::start_budget) | 30 s |
+/// | [`max_staleness`](Self::max_staleness), [`refuse_after`](Self::refuse_after) | off |
+#[must_use = "a builder does nothing before `build`"]
+pub struct Builder<Raw, T = Raw> {
+    recipe: Recipe<Raw, T>,
+    refresh_every: Duration,
+    overlap: Option<Duration>,
+    max_pending: Duration,
+    release_previous_at_swap: bool,
+    start_budget: Duration,
+    max_staleness: Option<Duration>,
+    refuse_after: Option<Duration>,
+    reload_on_sighup: bool,
+    clock: Arc<dyn Clock>,
+}
+
+impl<Raw: DeserializeOwned + Send + Sync + 'static> Builder<Raw> {
+    pub(crate) fn new(source: BoxSource) -> Self {
+        Self {
+            recipe: Recipe::new(source),
+            refresh_every: Duration::from_secs(300),
+            overlap: None,
+            max_pending: Duration::from_secs(24 * 3600),
+            release_previous_at_swap: false,
+            start_budget: Duration::from_secs(30),
+            max_staleness: None,
+            refuse_after: None,
+            reload_on_sighup: false,
+            clock: Arc::new(SystemClock::new()),
+        }
+    }
+
+    /// Builds the bundle `T` from the document `Raw`, for bundles that own resources made from
+    /// secrets: a connection pool that is opened and tried with the new password before anyone
+    /// gets it. It runs for current only, after the probes declared before this call, which see
+    /// `Raw`; probes declared after it see `T`.
+    ///
+    /// [`Parts::reuse`] keeps what need not be built again. The bundle that was current stays as
+    /// [`previous`](crate::Secrets::previous) until its window ends, and its resources are closed
+    /// when their last holder lets go. After a start, `previous()` is `None` although the previous
+    /// key verifies.
+    ///
+    /// The step has the time limit of a probe. An error's text is logged, after every string
+    /// value of the document was taken out of it.
+    ///
+    /// ```
+    /// # use std::{sync::Arc, io};
+    /// # use serde::Deserialize;
+    /// use tower_secrets::{Keyring, Parts, source::Memory};
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Raw { db_password: String }
+    ///
+    /// struct App { pool: Arc<String> }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let source = Memory::new(r#"{"db_password":"hunter2"}"#);
+    /// let keyring = Keyring::<Raw>::builder(source)
+    ///     .prepare(|raw: Arc<Raw>, parts: Parts| async move {
+    ///         let connect = async { Ok::<_, io::Error>(Arc::new("a pool".to_owned())) };
+    ///         let pool = parts.reuse("pool", &raw.db_password, connect).await?;
+    ///         Ok::<_, io::Error>(App { pool })
+    ///     })
+    ///     .build()
+    ///     .await?;
+    /// assert_eq!(*keyring.current().pool, "a pool");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn prepare<T, E, F, Fut>(self, f: F) -> Builder<Raw, T>
+    where
+        T: Send + Sync + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+        F: Fn(Arc<Raw>, Parts) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let make = Make::Prepared(Box::new(move |raw, parts| {
+            let prepared = f(raw, parts);
+            Box::pin(async move { prepared.await.map_err(Into::into) })
+        }));
+        Builder {
+            recipe: self.recipe.with_make(make),
+            refresh_every: self.refresh_every,
+            overlap: self.overlap,
+            max_pending: self.max_pending,
+            release_previous_at_swap: self.release_previous_at_swap,
+            start_budget: self.start_budget,
+            max_staleness: self.max_staleness,
+            refuse_after: self.refuse_after,
+            reload_on_sighup: self.reload_on_sighup,
+            clock: self.clock,
+        }
+    }
+}
+
+impl<Raw, T> Builder<Raw, T>
+where
+    Raw: DeserializeOwned + Send + Sync + 'static,
+    T: Send + Sync + 'static,
+{
+    /// The cache's time to live: how often the source is asked. Default 300 s. Each interval is
+    /// drawn 0 to 10 % shorter, so that replicas do not ask in step, and never longer. While a
+    /// pending version is seen, the source is asked every 5 s for up to ten minutes.
+    pub fn refresh_every(mut self, interval: Duration) -> Self {
+        self.refresh_every = interval;
+        self
+    }
+
+    /// How long a replaced key stays trusted. Default 900 s, or the least that is allowed: three
+    /// times the refresh interval plus the time limits of fetch and probes, or some process would
+    /// still use the old key when it ends.
+    pub fn overlap(mut self, window: Duration) -> Self {
+        self.overlap = Some(window);
+        self
+    }
+
+    /// Which field of the document verifies bearer tokens. Without it
+    /// [`JwtRotationLayer`](crate::JwtRotationLayer) answers 500.
+    pub fn jwt_key<F>(mut self, field: F) -> Self
+    where
+        F: for<'a> Fn(&'a Raw) -> &'a JwtKey + Send + Sync + 'static,
+    {
+        self.recipe.jwt_key = Some(Box::new(field));
+        self
+    }
+
+    /// Accepts HMAC secrets shorter than 32 bytes.
+    ///
+    /// **Dangerous**: a short secret can be found offline from one token, and with it anybody's
+    /// token forged (RFC 7518 section 3.2 requires 32 bytes for HS256). It is here for tests
+    /// against systems that issue such secrets.
+    pub fn dangerously_allow_short_hmac_secrets(mut self) -> Self {
+        self.recipe.allow_weak = true;
+        self
+    }
+
+    /// Adds a check that a new bundle must pass before it is swapped in; see [`Probe`].
+    pub fn probe<F, Fut, E>(self, name: impl Into<Arc<str>>, check: F) -> Self
+    where
+        F: Fn(Arc<T>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        self.probe_with(Probe::new(name, check))
+    }
+
+    /// Adds a check with settings of its own.
+    pub fn probe_with(mut self, probe: Probe<T>) -> Self {
+        self.recipe.probes.push(probe);
+        self
+    }
+
+    /// Calls `f(old, new)` right after a new version came into use: the lighter form of
+    /// [`prepare`](Builder::prepare), for a resource that takes a new password while it lives. It
+    /// should be quick; a panic is caught and logged.
+    pub fn on_swap<F>(mut self, f: F) -> Self
+    where
+        F: Fn(&Arc<T>, &Arc<T>) + Send + Sync + 'static,
+    {
+        self.recipe.on_swap = Some(Box::new(f));
+        self
+    }
+
+    /// Lets the previous bundle go at the swap instead of at the end of its window. Its key still
+    /// verifies tokens. For bundles that own connections, where two sets would exceed a budget.
+    pub fn release_previous_at_swap(mut self) -> Self {
+        self.release_previous_at_swap = true;
+        self
+    }
+
+    /// Reloads on SIGHUP. The handler stands before the first fetch, so an early signal does not
+    /// end the process; it then counts as one reload. Signals within one second count as one. Does
+    /// nothing off Unix.
+    pub fn reload_on_sighup(mut self) -> Self {
+        self.reload_on_sighup = true;
+        self
+    }
+
+    /// How long one fetch may take. Default 10 s.
+    pub fn fetch_limit(mut self, limit: Duration) -> Self {
+        self.recipe.fetch_limit = limit;
+        self
+    }
+
+    /// How long the `prepare` step, and each probe without a limit of its own, may take. Default
+    /// 10 s.
+    pub fn probe_limit(mut self, limit: Duration) -> Self {
+        self.recipe.probe_limit = limit;
+        self
+    }
+
+    /// How long a pending key is accepted for verification. Default 24 h.
+    pub fn max_pending(mut self, limit: Duration) -> Self {
+        self.max_pending = limit;
+        self
+    }
+
+    /// How long [`build`](Self::build) goes on trying while the source gives no answer. Default
+    /// 30 s.
+    pub fn start_budget(mut self, budget: Duration) -> Self {
+        self.start_budget = budget;
+        self
+    }
+
+    /// Raises the event `secrets_stale` when the source has not answered for this long, and shows
+    /// it in the status. Off by default; refuses nothing.
+    pub fn max_staleness(mut self, limit: Duration) -> Self {
+        self.max_staleness = Some(limit);
+        self
+    }
+
+    /// Refuses every request with 503 when the source has not answered for this long. Off by
+    /// default, because a store's outage is not ours; at least ten refresh intervals.
+    pub fn refuse_after(mut self, limit: Duration) -> Self {
+        self.refuse_after = Some(limit);
+        self
+    }
+
+    /// Where the time comes from: the system's clocks unless this is called. See
+    /// [`TokioClock`](crate::clock::TokioClock) for tests.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Fetches, proves and publishes the first snapshot, and starts the refresh loop on the
+    /// current tokio runtime. There is no keyring without a snapshot.
+    ///
+    /// A source that gives no answer, and a required probe or `prepare` step that refuses, is
+    /// tried again within the [`start_budget`](Self::start_budget).
+    ///
+    /// # Errors
+    /// When settings contradict each other (the text shows the numbers), and when the first
+    /// refresh failed.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future leaves nothing running.
+    pub async fn build(self) -> Result<Keyring<T>, BuildError> {
+        let windows = self.check()?;
+        verify::install_crypto_provider();
+        let hangups = if self.reload_on_sighup {
+            Hangups::listen()
+                .map_err(|e| BuildError::config(format!("no SIGHUP handler could be set: {e}")))?
+        } else {
+            Hangups::default()
+        };
+        let events = Teller::new();
+        let mut refresher = Refresher::new(self.recipe, self.clock.clone());
+        events.tell(Event::ReloadRequested {
+            trigger: Trigger::Start,
+        });
+        let settings = Settings {
+            source_name: refresher.source_name().to_owned(),
+            has_jwt_key: refresher.has_jwt_key(),
+            max_staleness: self.max_staleness,
+            refuse_after: self.refuse_after,
+        };
+        let start = Instant::now();
+        let mut backoff = Backoff::new(self.refresh_every);
+        let first = loop {
+            let error = match refresher.first(&events).await {
+                Ok(first) => break first,
+                Err(error) => error,
+            };
+            events.tell(match error.failed_step() {
+                Some(Step::Fetch) => Event::ReloadError(error.clone()),
+                _ => Event::ReloadFailed(error.clone()),
+            });
+            let pause = backoff.next();
+            if !may_pass(&error) || start.elapsed() + pause > self.start_budget {
+                return Err(BuildError::first_refresh(error));
+            }
+            tokio::time::sleep(pause).await;
+        };
+        let (keyring, ends) = Keyring::open(
+            first.candidate,
+            first.bundle,
+            windows,
+            self.clock,
+            events,
+            settings,
+        );
+        keyring.shared().opened(first.degraded);
+        refresher.adopt(&keyring);
+        let worker = Worker::new(refresher, &keyring, ends, hangups, self.refresh_every);
+        tokio::spawn(worker.run());
+        Ok(keyring)
+    }
+
+    fn check(&self) -> Result<Windows, BuildError> {
+        if self.refresh_every.is_zero() || self.refresh_every > LONGEST_INTERVAL {
+            return Err(BuildError::config(format!(
+                "refresh_every is {:?}; it must be more than zero and at most {LONGEST_INTERVAL:?}",
+                self.refresh_every,
+            )));
+        }
+        let longest_probe = self.recipe.longest_proof();
+        let least = (self.refresh_every * 3)
+            .saturating_add(self.recipe.fetch_limit)
+            .saturating_add(longest_probe);
+        let overlap = self.overlap.unwrap_or_else(|| OVERLAP.max(least));
+        if overlap < least {
+            return Err(BuildError::config(format!(
+                "overlap is {overlap:?}, which is less than {least:?}: 3 x refresh_every \
+                 ({:?}) + fetch_limit ({:?}) + the limits of prepare and probes \
+                 ({longest_probe:?}); with less, some process would still use a key when it ends",
+                self.refresh_every, self.recipe.fetch_limit,
+            )));
+        }
+        if let Some(limit) = self.refuse_after
+            && limit < self.refresh_every * 10
+        {
+            return Err(BuildError::config(format!(
+                "refuse_after is {limit:?}, which is less than 10 x refresh_every ({:?}); a short \
+                 outage of the store would become one of this service",
+                self.refresh_every,
+            )));
+        }
+        Ok(Windows {
+            overlap,
+            max_pending: self.max_pending,
+            release_previous_at_swap: self.release_previous_at_swap,
+        })
+    }
+}
+
+/// Whether another try may end better: not where the document itself is at fault.
+fn may_pass(error: &RefreshError) -> bool {
+    !matches!(error.failed_step(), Some(Step::Parse | Step::Keys))
+}
+
+impl<Raw, T> fmt::Debug for Builder<Raw, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("source", &self.recipe.source_name())
+            .field("refresh_every", &self.refresh_every)
+            .field("overlap", &self.overlap)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,81 @@
+//! Runs code that is not ours: bounded in time, its panics caught.
+
+use std::{
+    fmt,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// Why code that is not ours gave no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    TimedOut(Duration),
+    Panicked,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut(limit) => write!(f, "gave no answer within {limit:?}"),
+            Self::Panicked => f.write_str("panicked"),
+        }
+    }
+}
+
+/// Awaits what `make` returns for at most `limit`. A panic in `make` or in the future is a
+/// [`Fault`], not the end of the refresh loop.
+///
+/// The future runs in the caller's task, so dropping the caller drops it too: nothing is left
+/// running after a shutdown.
+pub(crate) async fn guarded<F: Future>(
+    limit: Duration,
+    make: impl FnOnce() -> F,
+) -> Result<F::Output, Fault> {
+    let future = catch(make)?;
+    match tokio::time::timeout(limit, CatchUnwind(Box::pin(future))).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Fault::TimedOut(limit)),
+    }
+}
+
+/// Calls `f`, turning a panic into a [`Fault`].
+pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Fault> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|_| Fault::Panicked)
+}
+
+struct CatchUnwind<F>(Pin<Box<F>>);
+
+impl<F: Future> Future for CatchUnwind<F> {
+    type Output = Result<F::Output, Fault>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match catch(|| self.0.as_mut().poll(cx)) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(fault) => Poll::Ready(Err(fault)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_result_passes_a_hang_and_a_panic_do_not() {
+        assert_eq!(guarded(LIMIT, || async { 1 }).await, Ok(1));
+        assert_eq!(
+            guarded(LIMIT, std::future::pending::<()>).await,
+            Err(Fault::TimedOut(LIMIT))
+        );
+        let in_future = guarded(LIMIT, || async { panic!("on purpose") }).await;
+        assert_eq!(in_future, Err::<(), _>(Fault::Panicked));
+        let in_call = guarded(LIMIT, || -> std::future::Ready<()> { panic!("on purpose") }).await;
+        assert_eq!(in_call, Err(Fault::Panicked));
+    }
+}

@@ -1,0 +1,34 @@
+//! How a keyring is kept fresh.
+//!
+//! A refresh takes these steps, and the first that refuses ends it with the snapshot in use
+//! untouched: *fetch* all stages in one view, *parse* the bundle, check the *keys*, *prepare* what
+//! the bundle owns, *probe* that it works. Only then is the new snapshot published, by one pointer
+//! store.
+//!
+//! It is asked for by the interval, by SIGHUP, by the source itself (a file watch) and by
+//! [`Keyring::refresh`]. One runs at a time; whoever asks while one runs gets one
+//! that began after the asking.
+
+mod builder;
+pub use builder::Builder;
+
+mod trigger;
+pub use trigger::Trigger;
+
+mod attempt;
+mod worker;
+
+mod guard;
+mod parse;
+
+mod parts;
+pub use parts::Parts;
+
+mod probe;
+pub use probe::Probe;
+
+mod error;
+pub use error::{BuildError, BuildErrorKind, RefreshError, Refreshed, Step};
+
+#[cfg(doc)]
+use crate::Keyring;

@@ -1,0 +1,316 @@
+//! The loop that refreshes a keyring until its last handle is gone.
+//!
+//! It holds the keyring weakly. `stop` ends it: either `shutdown` says so, or the last handle was
+//! dropped and its sender with it. A refresh under way is then dropped, not finished. Since the
+//! loop and the refresh are one task, nothing is left behind.
+
+use std::{
+    future::{Future, pending},
+    pin::Pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use serde::de::DeserializeOwned;
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    RefreshError, Refreshed, Step, Trigger,
+    attempt::Refresher,
+    guard::guarded,
+    trigger::{Backoff, Hangups, jittered},
+};
+use crate::{
+    event::Event,
+    keyring::{Failure, Keyring, LoopEnds, Request, Shared},
+    source::{BoxSource, Source},
+};
+
+/// While a pending version is seen the flip is near: it should be met in seconds.
+const PENDING_INTERVAL: Duration = Duration::from_secs(5);
+/// A pending version that stays this long is a failed rotation, not one under way.
+const PENDING_SOON: Duration = Duration::from_secs(600);
+/// Signals within this time count as one.
+const SIGNAL_SPACING: Duration = Duration::from_secs(1);
+/// A source that reports changes without end is asked no more often than this.
+const CHANGE_SPACING: Duration = Duration::from_millis(100);
+/// Longer than any process lives; a bound for sums of instants.
+const FAR: Duration = Duration::from_secs(86_400 * 365);
+
+type Reply = oneshot::Sender<Result<Refreshed, RefreshError>>;
+type Outcome = Option<Result<Refreshed, RefreshError>>;
+type Running<Raw, T> = Pin<Box<dyn Future<Output = (Refresher<Raw, T>, Outcome)> + Send>>;
+
+pub(super) struct Worker<Raw, T> {
+    shared: Weak<Shared<T>>,
+    source: Arc<BoxSource>,
+    /// At home while no refresh runs.
+    refresher: Option<Refresher<Raw, T>>,
+    running: Option<Running<Raw, T>>,
+    /// Those that the running refresh answers.
+    answering: Vec<Reply>,
+    /// Those that asked since it began.
+    waiting: Vec<Reply>,
+    wanted: Option<Trigger>,
+    requests: mpsc::UnboundedReceiver<Request>,
+    stop: watch::Receiver<bool>,
+    // Dropped last: `shutdown` waits for it.
+    _done: watch::Sender<()>,
+    retired: Arc<Notify>,
+    hangups: Hangups,
+    hangup_due: Option<Instant>,
+    hangup_rests_until: Instant,
+    change: Pin<Box<dyn Future<Output = ()> + Send>>,
+    poll_at: Instant,
+    interval: Duration,
+    backoff: Backoff,
+    told_stale: bool,
+}
+
+impl<Raw, T> Worker<Raw, T>
+where
+    Raw: DeserializeOwned + Send + Sync + 'static,
+    T: Send + Sync + 'static,
+{
+    pub(super) fn new(
+        refresher: Refresher<Raw, T>,
+        keyring: &Keyring<T>,
+        ends: LoopEnds,
+        hangups: Hangups,
+        interval: Duration,
+    ) -> Self {
+        let LoopEnds {
+            requests,
+            stop,
+            done,
+            retired,
+        } = ends;
+        let source = refresher.source();
+        let now = Instant::now();
+        Self {
+            shared: Arc::downgrade(keyring.shared()),
+            change: Box::pin(next_change(source.clone(), Duration::ZERO)),
+            source,
+            refresher: Some(refresher),
+            running: None,
+            answering: Vec::new(),
+            waiting: Vec::new(),
+            wanted: None,
+            requests,
+            stop,
+            _done: done,
+            retired,
+            hangups,
+            hangup_due: None,
+            hangup_rests_until: now,
+            poll_at: now + jittered(interval),
+            interval,
+            backoff: Backoff::new(interval),
+            told_stale: false,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            self.start_what_is_due();
+            let Some(wake_at) = self.next_wake() else {
+                return;
+            };
+            tokio::select! {
+                biased;
+                () = stopped(&mut self.stop) => return,
+                (refresher, outcome) = finished(&mut self.running) => {
+                    self.running = None;
+                    let Some(outcome) = outcome else { return };
+                    self.finish(refresher, outcome);
+                }
+                () = self.hangups.next() => {
+                    self.hangup_due.get_or_insert(self.hangup_rests_until);
+                }
+                Some(request) = self.requests.recv() => self.note(request),
+                () = &mut self.change => {
+                    self.change = Box::pin(next_change(self.source.clone(), CHANGE_SPACING));
+                    self.want(Trigger::Change);
+                }
+                () = self.retired.notified() => self.with_shared(Shared::tell_drained),
+                () = sleep_until(wake_at) => self.keep_house(),
+            }
+        }
+    }
+
+    fn note(&mut self, request: Request) {
+        self.want(request.trigger);
+        self.waiting.extend(request.reply);
+        while let Ok(request) = self.requests.try_recv() {
+            self.want(request.trigger);
+            self.waiting.extend(request.reply);
+        }
+    }
+
+    /// Of several reasons the one that a person gave counts.
+    fn want(&mut self, trigger: Trigger) {
+        if self.wanted.is_none() || trigger.is_deliberate() {
+            self.wanted = Some(trigger);
+        }
+    }
+
+    fn start_what_is_due(&mut self) {
+        if self.running.is_some() {
+            return;
+        }
+        let now = Instant::now();
+        if self.hangup_due.is_some_and(|due| due <= now) {
+            self.hangup_due = None;
+            self.hangup_rests_until = now + SIGNAL_SPACING;
+            self.want(Trigger::Signal);
+        }
+        if self.poll_at <= now {
+            self.want(Trigger::Timer);
+        }
+        let Some(trigger) = self.wanted.take() else {
+            return;
+        };
+        let Some(mut refresher) = self.refresher.take() else {
+            return;
+        };
+        self.with_shared(|shared| shared.events.tell(Event::ReloadRequested { trigger }));
+        self.answering.append(&mut self.waiting);
+        self.running = Some(Box::pin(async move {
+            let outcome = refresher.refresh(trigger).await;
+            (refresher, outcome)
+        }));
+    }
+
+    fn finish(&mut self, refresher: Refresher<Raw, T>, outcome: Result<Refreshed, RefreshError>) {
+        self.poll_at = Instant::now() + self.pause_after(&refresher, outcome.is_ok());
+        self.with_shared(|shared| note_health(shared, &refresher, &outcome));
+        self.refresher = Some(refresher);
+        for reply in self.answering.drain(..) {
+            // Whoever dropped the future does not want to know.
+            let _ = reply.send(outcome.clone());
+        }
+        self.keep_house();
+    }
+
+    fn pause_after(&mut self, refresher: &Refresher<Raw, T>, ok: bool) -> Duration {
+        let regular = jittered(self.interval);
+        if let Some(next_try) = refresher.next_try_in() {
+            // The source is well; only this version is not.
+            self.backoff.reset();
+            return regular.min(next_try.max(Duration::from_secs(1)));
+        }
+        if !ok {
+            return self.backoff.next();
+        }
+        self.backoff.reset();
+        let pending = self.shared.upgrade().and_then(|shared| {
+            let now = shared.clock.now();
+            shared.pending_for(now)
+        });
+        match pending {
+            Some(age) if age < PENDING_SOON => regular.min(jittered(PENDING_INTERVAL)),
+            _ => regular,
+        }
+    }
+
+    /// When the loop has something to do by itself; `None` when the keyring is gone.
+    fn next_wake(&self) -> Option<Instant> {
+        let shared = self.shared.upgrade()?;
+        let now = shared.clock.now();
+        let start = Instant::now();
+        let mut wake = start + FAR;
+        if self.running.is_none() {
+            wake = wake.min(self.poll_at);
+            wake = self.hangup_due.map_or(wake, |due| wake.min(due));
+        }
+        if let Some(end) = shared.next_end(now) {
+            wake = wake.min(start + end.min(FAR));
+        }
+        if let Some(limit) = shared.settings.max_staleness.filter(|_| !self.told_stale) {
+            let left = limit.saturating_sub(shared.staleness(now));
+            wake = wake.min(start + left.min(FAR) + Duration::from_millis(1));
+        }
+        Some(wake)
+    }
+
+    /// Lets go of what is over and tells of a source that is silent.
+    fn keep_house(&mut self) {
+        let mut stale = None;
+        self.with_shared(|shared| {
+            shared.expire();
+            let age = shared.staleness(shared.clock.now());
+            let limit = shared.settings.max_staleness;
+            stale = limit.filter(|limit| age > *limit).map(|_| age);
+        });
+        match stale {
+            Some(age) if !self.told_stale => {
+                self.told_stale = true;
+                self.with_shared(|shared| shared.events.tell(Event::Stale { age }));
+            }
+            Some(_) => {}
+            None => self.told_stale = false,
+        }
+    }
+
+    fn with_shared(&self, f: impl FnOnce(&Shared<T>)) {
+        if let Some(shared) = self.shared.upgrade() {
+            f(&shared);
+        }
+    }
+}
+
+fn note_health<Raw, T>(
+    shared: &Shared<T>,
+    refresher: &Refresher<Raw, T>,
+    outcome: &Result<Refreshed, RefreshError>,
+) where
+    Raw: DeserializeOwned + Send + Sync + 'static,
+    T: Send + Sync + 'static,
+{
+    let at = shared.clock.now().wall;
+    let mut health = shared.health();
+    health.quarantine = refresher.quarantined();
+    match outcome {
+        Ok(_) => {
+            health.last_success = Some(at);
+            health.consecutive_failures = 0;
+        }
+        Err(error) => {
+            health.consecutive_failures = health.consecutive_failures.saturating_add(1);
+            let error = error.clone();
+            health.last_failure = Some(Failure {
+                at,
+                error: error.clone(),
+            });
+            drop(health);
+            shared.events.tell(match error.failed_step() {
+                Some(Step::Fetch) => Event::ReloadError(error),
+                _ => Event::ReloadFailed(error),
+            });
+        }
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error says that the last handle was dropped.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn finished<F: Future + ?Sized>(running: &mut Option<Pin<Box<F>>>) -> F::Output {
+    match running {
+        Some(running) => running.await,
+        None => pending().await,
+    }
+}
+
+/// The source's next change. A panic in it ends the watching; the interval goes on.
+async fn next_change(source: Arc<BoxSource>, pause: Duration) {
+    tokio::time::sleep(pause).await;
+    if guarded(FAR, || source.changed()).await.is_err() {
+        tracing::error!(source = source.name(), "secrets_watch_ended");
+        pending().await
+    }
+}

@@ -1,0 +1,212 @@
+//! One immutable generation of a secret, and the cell that holds the newest.
+//!
+//! This is the only file that names arc-swap. What the crate relies on: [`Cell::load`] returns a
+//! snapshot that was stored whole by one pointer store, so a reader sees either the old
+//! generation or the new one, never parts of both; and a snapshot lives as long as its last
+//! reader, so a request that pinned one keeps it whatever is published meanwhile.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+
+use crate::{
+    clock::{Clock, Now},
+    keyring::key::PreparedKey,
+    source::{Stage, VersionId},
+};
+
+/// How far the wall clock may run ahead of the monotonic one before it counts as a machine that
+/// slept: more than NTP corrects in a step under normal operation, less than a useful window.
+const SLEEP_TOLERANCE: Duration = Duration::from_secs(5);
+
+const NEVER: u64 = u64::MAX;
+
+/// How long something is trusted: one shared flag for its whole life, so that snapshots held by
+/// long requests obey a deadline or a revocation that came after them.
+///
+/// The deadline is monotonic. Its wall-clock twin is only there for a machine that slept: suspended
+/// time does not count on the monotonic clock, yet it passed.
+pub(crate) struct Trust {
+    deadline_mono: AtomicU64,
+    deadline_wall: AtomicU64,
+    revoked: AtomicBool,
+}
+
+impl Trust {
+    pub(crate) fn open() -> Arc<Self> {
+        Arc::new(Self {
+            deadline_mono: AtomicU64::new(NEVER),
+            deadline_wall: AtomicU64::new(NEVER),
+            revoked: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether it is trusted at this moment.
+    pub(crate) fn holds(&self, now: Now) -> bool {
+        if self.revoked.load(Ordering::Acquire) {
+            return false;
+        }
+        let mono = self.deadline_mono.load(Ordering::Acquire);
+        if mono == NEVER {
+            return true;
+        }
+        nanos(now.mono) < mono
+            && wall_nanos(now.wall)
+                < self
+                    .deadline_wall
+                    .load(Ordering::Acquire)
+                    .saturating_add(nanos(SLEEP_TOLERANCE))
+    }
+
+    /// Ends the trust `after` this moment, or earlier where a deadline already says so.
+    pub(crate) fn end_after(&self, now: Now, after: Duration) {
+        // The wall-clock twin first: a reader looks at it only once the monotonic one is set.
+        self.deadline_wall.fetch_min(
+            wall_nanos(now.wall).saturating_add(nanos(after)),
+            Ordering::AcqRel,
+        );
+        self.deadline_mono
+            .fetch_min(nanos(now.mono.saturating_add(after)), Ordering::AcqRel);
+    }
+
+    /// The store made it current again: the deadline of its earlier replacement is void.
+    pub(crate) fn reopen(&self) {
+        self.deadline_mono.store(NEVER, Ordering::Release);
+        self.deadline_wall.store(NEVER, Ordering::Release);
+    }
+
+    pub(crate) fn revoke(&self) {
+        self.revoked.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn restore(&self) {
+        self.revoked.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Acquire)
+    }
+
+    /// How long it is still trusted; `None` while no deadline is set.
+    pub(crate) fn remaining(&self, now: Now) -> Option<Duration> {
+        let mono = self.deadline_mono.load(Ordering::Acquire);
+        (mono != NEVER).then(|| {
+            if self.holds(now) {
+                Duration::from_nanos(mono.saturating_sub(nanos(now.mono)))
+            } else {
+                Duration::ZERO
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trust")
+            .field("revoked", &self.is_revoked())
+            .field(
+                "ends",
+                &(self.deadline_mono.load(Ordering::Acquire) != NEVER),
+            )
+            .finish()
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(NEVER - 1)
+}
+
+fn wall_nanos(wall: SystemTime) -> u64 {
+    nanos(
+        wall.duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default(),
+    )
+}
+
+/// A version's bundle, and how long the version as a whole is trusted.
+pub(crate) struct Held<T> {
+    pub(crate) id: VersionId,
+    pub(crate) bundle: Arc<T>,
+    pub(crate) trust: Arc<Trust>,
+}
+
+impl<T> Clone for Held<T> {
+    fn clone(&self) -> Self {
+        Self {
+            id: self.id.clone(),
+            bundle: self.bundle.clone(),
+            trust: self.trust.clone(),
+        }
+    }
+}
+
+/// A verification key in the role it plays in one snapshot.
+#[derive(Clone, Debug)]
+pub(crate) struct TrustedKey {
+    pub(crate) key: Arc<PreparedKey>,
+    pub(crate) stage: Stage,
+    pub(crate) version: VersionId,
+    pub(crate) trust: Arc<Trust>,
+}
+
+/// One immutable generation.
+pub(crate) struct Snapshot<T> {
+    pub(crate) generation: u64,
+    pub(crate) current: Held<T>,
+    pub(crate) previous: Option<Held<T>>,
+    /// In the order they are tried: current, previous, pending; each key once.
+    pub(crate) keys: Box<[TrustedKey]>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Wakes the refresh loop when the last reader is gone. It points at no snapshot.
+    pub(crate) _on_drop: DropSignal,
+}
+
+impl<T> Snapshot<T> {
+    /// The keys of the current version.
+    pub(crate) fn current_keys(&self) -> impl Iterator<Item = &TrustedKey> {
+        self.keys.iter().filter(|held| held.stage == Stage::Current)
+    }
+
+    /// The bundle that was current before, while it is trusted.
+    pub(crate) fn previous(&self) -> Option<&Held<T>> {
+        self.previous
+            .as_ref()
+            .filter(|held| held.trust.holds(self.clock.now()))
+    }
+}
+
+/// Notifies when dropped.
+pub(crate) struct DropSignal(pub(crate) Arc<Notify>);
+
+impl Drop for DropSignal {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+/// The one place where the newest snapshot is kept.
+pub(crate) struct Cell<T>(ArcSwap<Snapshot<T>>);
+
+impl<T> Cell<T> {
+    pub(crate) fn new(first: Arc<Snapshot<T>>) -> Self {
+        Self(ArcSwap::new(first))
+    }
+
+    /// Takes part in the newest generation. Never blocks.
+    pub(crate) fn load(&self) -> Arc<Snapshot<T>> {
+        self.0.load_full()
+    }
+
+    /// Publishes: the one pointer store. Returns what was there before.
+    pub(crate) fn store(&self, next: Arc<Snapshot<T>>) -> Arc<Snapshot<T>> {
+        self.0.swap(next)
+    }
+}

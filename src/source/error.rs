@@ -1,0 +1,101 @@
+//! Why a source could not answer.
+
+use std::{error::Error, fmt, sync::Arc};
+
+/// What kind of failure it was; decides nothing by itself, but lets an operator's alert tell a
+/// missing permission from an outage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SourceErrorKind {
+    /// The secret, or its current version, does not exist.
+    NotFound,
+    /// The store refused the caller's identity or its permissions.
+    PermissionDenied,
+    /// The store asked for fewer calls.
+    Throttled,
+    /// The store could not be reached, or answered that it cannot serve.
+    Unavailable,
+    /// The store did not answer in time.
+    TimedOut,
+    /// The store answered with something that is no secret document.
+    Malformed,
+    /// Anything else.
+    Other,
+}
+
+impl SourceErrorKind {
+    /// A short, stable name for logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::PermissionDenied => "permission_denied",
+            Self::Throttled => "throttled",
+            Self::Unavailable => "unavailable",
+            Self::TimedOut => "timed_out",
+            Self::Malformed => "malformed",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// A source could not give an answer. It names what, where and why, and never a value.
+#[derive(Clone)]
+pub struct SourceError {
+    kind: SourceErrorKind,
+    message: Arc<str>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl SourceError {
+    /// An error with a message for the operator. The message goes to logs: it must not hold a
+    /// value of a secret.
+    pub fn new(kind: SourceErrorKind, message: impl Into<Arc<str>>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// Adds the error below this one, for [`Error::source`].
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(Arc::from(source.into()));
+        self
+    }
+
+    /// What kind of failure it was.
+    #[must_use]
+    pub fn kind(&self) -> SourceErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+// The error below may be anybody's, so it is named by its presence only.
+impl fmt::Debug for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kind,
+            message,
+            source,
+        } = self;
+        f.debug_struct("SourceError")
+            .field("kind", kind)
+            .field("message", message)
+            .field("has_source", &source.is_some())
+            .finish()
+    }
+}
+
+impl Error for SourceError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|e| e as _)
+    }
+}

@@ -1,0 +1,218 @@
+//! A second source for a start while the first is down.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use super::{BoxSource, Source, SourceError, SourceErrorKind, VersionId, Versions};
+
+const DEFAULT_PATIENCE: Duration = Duration::from_secs(4);
+
+/// Asks the second source while the first has never answered since this process started.
+///
+/// A running server needs no fallback: when its store is down, the keyring keeps the snapshot that
+/// it has. A *starting* server has none. So the second source, such as a sealed copy on disk, is
+/// asked only until the first has answered once; after that the first one's errors are errors. What
+/// the second source gave is marked [degraded](Versions::degraded), and each use of it emits the
+/// event `secrets_fallback_used` with the first one's error.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_secrets::source::{Fallback, Memory, Source};
+///
+/// let store = Memory::new(r#"{"api_key":"from the store"}"#);
+/// let copy = Memory::new(r#"{"api_key":"from the copy"}"#);
+/// let source = Fallback::new(store, copy).patience(Duration::from_secs(2));
+/// assert_eq!(source.name(), "memory, else memory");
+/// ```
+pub struct Fallback {
+    primary: BoxSource,
+    other: BoxSource,
+    patience: Duration,
+    answered: AtomicBool,
+}
+
+impl Fallback {
+    /// Asks `primary`, and `other` while `primary` has never answered.
+    pub fn new(primary: impl Source, other: impl Source) -> Self {
+        Self {
+            primary: primary.boxed(),
+            other: other.boxed(),
+            patience: DEFAULT_PATIENCE,
+            answered: AtomicBool::new(false),
+        }
+    }
+
+    /// How long the first source may take before the second is asked; 4 s by default. It counts
+    /// only until the first one has answered once.
+    ///
+    /// A store that is down often hangs instead of refusing, so keep this, plus the time that the
+    /// second source needs, below the keyring's time limit for a fetch (10 s by default).
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    async fn fetch_primary_in_time(&self) -> Result<Versions, SourceError> {
+        match tokio::time::timeout(self.patience, self.primary.fetch()).await {
+            Ok(result) => result,
+            Err(_) => Err(SourceError::new(
+                SourceErrorKind::TimedOut,
+                format!("no answer within {:?}", self.patience),
+            )),
+        }
+    }
+
+    async fn fetch_other(&self, error: SourceError) -> Result<Versions, SourceError> {
+        match self.other.fetch().await {
+            Ok(versions) => {
+                tracing::warn!(
+                    source = %self.primary.name(),
+                    fallback = %self.other.name(),
+                    kind = error.kind().as_str(),
+                    %error,
+                    "secrets_fallback_used"
+                );
+                Ok(versions.degraded())
+            }
+            Err(other) => Err(SourceError::new(
+                error.kind(),
+                format!(
+                    "{}: {error}; fallback {}: {other}",
+                    self.primary.name(),
+                    self.other.name()
+                ),
+            )),
+        }
+    }
+}
+
+impl Source for Fallback {
+    async fn fetch(&self) -> Result<Versions, SourceError> {
+        if self.answered.load(Ordering::Acquire) {
+            return self.primary.fetch().await;
+        }
+        match self.fetch_primary_in_time().await {
+            Ok(versions) => {
+                self.answered.store(true, Ordering::Release);
+                Ok(versions)
+            }
+            Err(error) => self.fetch_other(error).await,
+        }
+    }
+
+    async fn changed(&self) {
+        // Each source reports again a change that was not reported when its future was dropped.
+        tokio::select! {
+            () = self.primary.changed() => {}
+            () = self.other.changed() => {}
+        }
+    }
+
+    fn published(&self, current: &VersionId) {
+        self.primary.published(current);
+        self.other.published(current);
+    }
+
+    fn name(&self) -> String {
+        format!("{}, else {}", self.primary.name(), self.other.name())
+    }
+}
+
+impl fmt::Debug for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            primary,
+            other,
+            patience,
+            answered,
+        } = self;
+        f.debug_struct("Fallback")
+            .field("primary", primary)
+            .field("other", other)
+            .field("patience", patience)
+            .field("answered", answered)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::source::Memory;
+
+    fn down() -> SourceError {
+        SourceError::new(SourceErrorKind::Unavailable, "store is down")
+    }
+
+    fn pair() -> (Memory, Memory, Fallback) {
+        let primary = Memory::new("{}");
+        let other = Memory::new("{}");
+        other.rotate("{}");
+        let source = Fallback::new(primary.clone(), other.clone());
+        (primary, other, source)
+    }
+
+    #[tokio::test]
+    async fn other_answers_until_primary_did_once() {
+        let (primary, other, source) = pair();
+        primary.fail_next(1, down());
+        let first = source.fetch().await.unwrap();
+        assert!(first.is_degraded());
+        assert_eq!(first.current().id().as_str(), "2");
+
+        let second = source.fetch().await.unwrap();
+        assert!(!second.is_degraded());
+        assert_eq!(second.current().id().as_str(), "1");
+
+        primary.fail_next(1, down());
+        let error = source.fetch().await.unwrap_err();
+        assert_eq!(error.to_string(), "store is down");
+        assert_eq!(other.fetches(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_primary_that_hangs_does_not_block_the_start() {
+        let (primary, _other, source) = pair();
+        primary.pause();
+        assert!(source.fetch().await.unwrap().is_degraded());
+        primary.resume();
+        assert!(!source.fetch().await.unwrap().is_degraded());
+    }
+
+    #[tokio::test]
+    async fn error_names_both() {
+        let (primary, other, source) = pair();
+        primary.fail_next(1, down());
+        other.fail_next(
+            1,
+            SourceError::new(SourceErrorKind::NotFound, "no copy here"),
+        );
+        let error = source.fetch().await.unwrap_err();
+        assert_eq!(error.kind(), SourceErrorKind::Unavailable);
+        assert_eq!(
+            error.to_string(),
+            "memory: store is down; fallback memory: no copy here"
+        );
+    }
+
+    #[tokio::test]
+    async fn either_source_may_report_a_change_and_both_hear_of_a_swap() {
+        let primary = Memory::new("{}").watched();
+        let other = Memory::new("{}").watched();
+        let source = Fallback::new(primary.clone(), other.clone());
+        primary.rotate("{}");
+        source.changed().await;
+        other.rotate("{}");
+        source.changed().await;
+
+        source.published(&VersionId::new("2"));
+        assert_eq!(primary.last_published(), Some("2".into()));
+        assert_eq!(other.last_published(), Some("2".into()));
+    }
+}

@@ -1,0 +1,171 @@
+//! Where secrets come from.
+//!
+//! A [`Source`] answers one question: which versions of the secret are valid now, and what is in
+//! them? All [stages](Stage) come in one answer, [`Versions`], taken from one consistent view of
+//! the store, so that a current and a previous from different moments can never meet.
+//!
+//! | source | feature | what it reads |
+//! |---|---|---|
+//! | [`Memory`] | | versions put in by the program; for tests of your own server |
+//! | a closure | | `Fn() -> impl Future<Output = Result<Versions, SourceError>>` |
+//! | [`File`] | `file` | a mounted directory, such as a Kubernetes Secret |
+//! | [`Fallback`] | | a second source for a start while the first is down |
+
+use std::{fmt, future::Future, pin::Pin};
+
+mod version;
+pub(crate) use version::Side;
+pub use version::{Stage, Version, VersionId, Versions};
+
+mod error;
+pub use error::{SourceError, SourceErrorKind};
+
+mod memory;
+pub use memory::Memory;
+
+#[cfg(feature = "file")]
+mod file;
+#[cfg(feature = "file")]
+pub use file::File;
+
+mod fallback;
+pub use fallback::Fallback;
+
+/// A store of secret versions.
+///
+/// Implementors write `async fn`s. Where the source is chosen at run time, [`boxed`](Source::boxed)
+/// erases its type.
+///
+/// ```
+/// use tower_secrets::source::{Source, SourceError, Version, Versions};
+///
+/// struct Vending;
+///
+/// impl Source for Vending {
+///     async fn fetch(&self) -> Result<Versions, SourceError> {
+///         let document = br#"{"api_key":"a key fetched from somewhere"}"#;
+///         Ok(Versions::new(Version::new("7", document)))
+///     }
+/// }
+/// # let _ = Vending.boxed();
+/// ```
+pub trait Source: Send + Sync + 'static {
+    /// Reads all stages from one consistent view of the store.
+    ///
+    /// # Errors
+    /// When *current* cannot be read. A previous or pending version that cannot be read is no
+    /// error; it is reported with [`Versions::with_unreadable`].
+    ///
+    /// # Cancellation safety
+    /// The refresh loop drops the future when its time limit (10 s by default) has passed, and at
+    /// shutdown; the next call starts over.
+    fn fetch(&self) -> impl Future<Output = Result<Versions, SourceError>> + Send;
+
+    /// Resolves when the source itself knows that something changed; never, by default.
+    ///
+    /// # Cancellation safety
+    /// A change that was not yet reported when the future was dropped must be reported by the next
+    /// call.
+    fn changed(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
+    /// Tells the source that this version was proved and swapped in as current.
+    fn published(&self, current: &VersionId) {
+        let _ = current;
+    }
+
+    /// A short name for logs and errors, such as a path or an ARN; never a value.
+    fn name(&self) -> String {
+        "source".to_owned()
+    }
+
+    /// Erases the type, so that a source can be chosen at run time.
+    fn boxed(self) -> BoxSource
+    where
+        Self: Sized,
+    {
+        BoxSource(Box::new(self))
+    }
+}
+
+/// A closure that returns [`Versions`] is a source.
+///
+/// ```
+/// use tower_secrets::source::{Source, SourceError, Version, Versions};
+///
+/// let source = || async { Ok::<_, SourceError>(Versions::new(Version::new("1", b"{}"))) };
+/// let _ = source.boxed();
+/// ```
+impl<F, Fut> Source for F
+where
+    F: Fn() -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Versions, SourceError>> + Send,
+{
+    fn fetch(&self) -> impl Future<Output = Result<Versions, SourceError>> + Send {
+        self()
+    }
+
+    fn name(&self) -> String {
+        "closure".to_owned()
+    }
+}
+
+/// Any [`Source`], its type erased; made by [`Source::boxed`].
+pub struct BoxSource(Box<dyn ErasedSource>);
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+// Its method names differ from `Source`'s: with equal names a call on the box would be ambiguous.
+trait ErasedSource: Send + Sync {
+    fn fetch_boxed(&self) -> BoxFuture<'_, Result<Versions, SourceError>>;
+    fn changed_boxed(&self) -> BoxFuture<'_, ()>;
+    fn tell_published(&self, current: &VersionId);
+    fn own_name(&self) -> String;
+}
+
+impl<S: Source> ErasedSource for S {
+    fn fetch_boxed(&self) -> BoxFuture<'_, Result<Versions, SourceError>> {
+        Box::pin(self.fetch())
+    }
+
+    fn changed_boxed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.changed())
+    }
+
+    fn tell_published(&self, current: &VersionId) {
+        self.published(current);
+    }
+
+    fn own_name(&self) -> String {
+        self.name()
+    }
+}
+
+impl Source for BoxSource {
+    fn fetch(&self) -> impl Future<Output = Result<Versions, SourceError>> + Send {
+        self.0.fetch_boxed()
+    }
+
+    fn changed(&self) -> impl Future<Output = ()> + Send {
+        self.0.changed_boxed()
+    }
+
+    fn published(&self, current: &VersionId) {
+        self.0.tell_published(current);
+    }
+
+    fn name(&self) -> String {
+        self.0.own_name()
+    }
+
+    fn boxed(self) -> BoxSource {
+        self
+    }
+}
+
+impl fmt::Debug for BoxSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("BoxSource").field(&self.name()).finish()
+    }
+}
