@@ -1,0 +1,67 @@
+//! The edges: the tower layers, the axum extractors and the rmcp ones, over a real keyring.
+#![allow(clippy::unwrap_used)]
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::{Request, header::AUTHORIZATION};
+use jsonwebtoken::{EncodingKey, Header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tower_secrets::{JwtKey, Keyring, source::Memory};
+
+#[cfg(feature = "axum")]
+mod extract;
+#[cfg(feature = "rmcp")]
+mod mcp;
+mod readiness;
+mod service;
+
+const OLD: &str = "the old secret, of more than 32 bytes";
+const NEW: &str = "the new secret, of more than 32 bytes";
+
+#[derive(Debug, Deserialize)]
+struct App {
+    jwt_secret: JwtKey,
+    api_key: String,
+}
+
+fn bundle(jwt_secret: &str, api_key: &str) -> String {
+    json!({ "jwt_secret": jwt_secret, "api_key": api_key }).to_string()
+}
+
+async fn keyring() -> (Memory, Keyring<App>) {
+    let source = Memory::new(bundle(OLD, "first"));
+    let keyring = Keyring::<App>::builder(source.clone())
+        .jwt_key(|app: &App| &app.jwt_secret)
+        .build()
+        .await
+        .unwrap();
+    (source, keyring)
+}
+
+/// A token that expires `seconds` from now, signed with `secret`.
+fn token_for(secret: &str, seconds: i64, more: Value) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let exp = i64::try_from(now.as_secs()).unwrap() + seconds;
+    let mut claims = json!({ "sub": "alice", "exp": exp });
+    if let (Value::Object(claims), Value::Object(more)) = (&mut claims, more) {
+        claims.extend(more);
+    }
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap()
+}
+
+fn token(secret: &str) -> String {
+    token_for(secret, 300, json!({}))
+}
+
+fn request<B: Default>(authorization: &str) -> Request<B> {
+    Request::builder()
+        .header(AUTHORIZATION, authorization)
+        .body(B::default())
+        .unwrap()
+}
+
+fn bearer<B: Default>(token: &str) -> Request<B> {
+    request(&format!("Bearer {token}"))
+}

@@ -1,0 +1,254 @@
+//! No value of a secret in any `Debug`, any error, any event: all are made to fail, and grepped.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    collections::HashMap,
+    error::Error,
+    fmt::{Debug, Display},
+    io::Write,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use http::{Request, Response};
+use serde::Deserialize;
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_secrets::{
+    JwtKey, JwtRotationLayer, Keyring, Parts, Probe, RegisteredClaims, SecretsLayer,
+    clock::TokioClock,
+    source::{Fallback, Memory, Source, SourceError, SourceErrorKind, Stage, Version, Versions},
+};
+
+/// Every secret in this file contains it.
+const MARK: &str = "SWORDFISH";
+const JWT: &str = "SWORDFISH-signing-secret-of-more-than-32-bytes";
+
+#[derive(Deserialize)]
+struct App {
+    jwt: JwtKey,
+    password: String,
+    port: u16,
+}
+
+fn doc(port: &str) -> String {
+    format!(r#"{{"jwt":"{JWT}","password":"SWORDFISH-pw","port":{port}}}"#)
+}
+
+/// What was said, and by what.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<HashMap<&'static str, String>>>);
+
+impl Said {
+    fn add(&self, who: &'static str, text: String) {
+        self.0.lock().unwrap().insert(who, text);
+    }
+
+    fn debug(&self, who: &'static str, value: &impl Debug) {
+        self.add(who, format!("{value:?} {value:#?}"));
+    }
+
+    fn error(&self, who: &'static str, error: &(impl Error + Display)) {
+        let mut text = format!("{error} {error:?} {error:#?}");
+        let mut below = error.source();
+        while let Some(error) = below {
+            text.push_str(&format!(" {error} {error:?}"));
+            below = error.source();
+        }
+        self.add(who, text);
+    }
+}
+
+/// Keeps what tracing writes.
+#[derive(Clone)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn refused(
+    said: &Said,
+    who: &'static str,
+    store: &Memory,
+    keyring: &Keyring<App>,
+    document: &str,
+) {
+    store.rotate(document);
+    let error = keyring.refresh().await.unwrap_err();
+    said.error(who, &error);
+    said.debug("status after a failure", &keyring.status());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_that_is_shown_holds_a_value() {
+    let log = Log(Arc::default());
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let said = Said::default();
+    let store = Memory::new(doc("1"));
+    let builder = Keyring::<App>::builder(store.clone())
+        .jwt_key(|app| &app.jwt)
+        .clock(TokioClock::new())
+        .probe("talkative", |app: Arc<App>| async move {
+            if app.port == 2 {
+                Err(format!("cannot log in with {}", app.password))
+            } else {
+                Ok(())
+            }
+        });
+    said.debug("Builder", &builder);
+    let keyring = builder.build().await.unwrap();
+    let mut events = keyring.subscribe();
+
+    refused(
+        &said,
+        "wrong type",
+        &store,
+        &keyring,
+        &doc(r#""SWORDFISH""#),
+    )
+    .await;
+    refused(&said, "out of range", &store, &keyring, &doc("70000")).await;
+    refused(&said, "not JSON", &store, &keyring, "{SWORDFISH").await;
+    refused(&said, "a string", &store, &keyring, r#""SWORDFISH""#).await;
+    refused(&said, "a probe", &store, &keyring, &doc("2")).await;
+    for (who, jwt) in [
+        ("a short secret", r#""SWORDFISH""#),
+        (
+            "a broken PEM",
+            r#""-----BEGIN PRIVATE KEY-----\nSWORDFISH\n-----END PRIVATE KEY-----""#,
+        ),
+        ("a broken JWK", r#"{"kty":"oct","k":"SWORDFISH"}"#),
+        ("an odd JWK", r#"{"kty":"SWORDFISH","d":"SWORDFISH"}"#),
+        (
+            "an odd curve",
+            r#"{"kty":"EC","crv":"SWORDFISH","x":"SWORDFISH","y":"","d":"SWORDFISH"}"#,
+        ),
+        ("an empty set", r#"{"keys":[]}"#),
+        (
+            "a bad set",
+            r#"{"keys":[{"kty":"RSA","n":"SWORDFISH","e":"AQAB","d":"SWORDFISH"}]}"#,
+        ),
+        (
+            "a text with a JWK",
+            r#""{\"kty\":\"oct\",\"k\":\"SWORDFISH\"}""#,
+        ),
+        ("a number", "5"),
+    ] {
+        let document = format!(r#"{{"jwt":{jwt},"password":"SWORDFISH-pw","port":1}}"#);
+        refused(&said, who, &store, &keyring, &document).await;
+    }
+
+    let prepared = Keyring::<App>::builder(Memory::new(doc("1")))
+        .clock(TokioClock::new())
+        .start_budget(Duration::ZERO)
+        .prepare(|app: Arc<App>, parts: Parts| async move {
+            Err::<(), _>(format!("{parts:?}: cannot connect with {}", app.password))
+        })
+        .build()
+        .await;
+    said.error("BuildError", &prepared.unwrap_err());
+
+    store.rotate(doc("3"));
+    keyring.refresh().await.unwrap();
+    let secrets = keyring.current();
+    assert_eq!(secrets.password, "SWORDFISH-pw", "the bundle itself has it");
+    let signer = keyring.signer();
+    let claims =
+        RegisteredClaims::new("alice").expires_at(SystemTime::now() + Duration::from_secs(60));
+    let token = signer.sign(&claims).unwrap();
+    said.debug("Secrets", &secrets);
+    said.debug("Keyring", &keyring);
+    said.debug("Status", &keyring.status());
+    said.debug("Signer", &signer);
+    said.debug("JwtKey", &secrets.jwt);
+    said.debug(
+        "JwtKey of a JWK",
+        &JwtKey::from_jwk(r#"{"kty":"oct","k":"SWORDFISH"}"#),
+    );
+    said.debug(
+        "JwtKey of a PEM",
+        &JwtKey::from_pem("-----BEGIN X-----\nSWORDFISH"),
+    );
+    said.debug("Memory", &store);
+    said.debug("BoxSource", &store.clone().boxed());
+    said.debug("Fallback", &Fallback::new(store.clone(), store.clone()));
+    said.debug("Versions", &store.fetch().await.unwrap());
+    said.debug("Version", &Version::new("1", doc("1")));
+    said.debug(
+        "Probe",
+        &Probe::new("p", |_: Arc<App>| async { Ok::<_, String>(()) }),
+    );
+    said.debug("Parts", &Parts::default());
+    said.debug("SecretsLayer", &SecretsLayer::new(keyring.clone()));
+
+    let layer = JwtRotationLayer::new(keyring.clone());
+    said.debug("JwtRotationLayer", &layer);
+    let inner = service_fn(async |request: Request<()>| {
+        Ok::<_, std::convert::Infallible>(Response::new(format!("{:?}", request.extensions())))
+    });
+    let mut service = layer.layer(inner);
+    let flawed = format!("{token}x");
+    for (who, token) in [("a good request", &token), ("a refused request", &flawed)] {
+        let request = Request::builder()
+            .header("authorization", format!("Bearer {token}"))
+            .body(())
+            .unwrap();
+        let response = service.ready().await.unwrap().call(request).await.unwrap();
+        said.add(who, format!("{response:?}"));
+        let refusal = response.extensions().get::<tower_secrets::layer::Refusal>();
+        said.debug("Refusal", &refusal);
+        assert!(
+            !said.0.lock().unwrap()[who].contains(token.as_str()),
+            "the token is a secret too"
+        );
+    }
+
+    let foreign = SourceError::new(SourceErrorKind::Other, "down");
+    said.error("SourceError", &foreign);
+    let view = Versions::new(Version::new("9", doc("9")));
+    store.set(
+        view.with_unreadable(Stage::Previous, foreign)
+            .with_pending(Version::new("10", "SWORDFISH")),
+    );
+    keyring.refresh().await.unwrap();
+    keyring.shutdown().await;
+    drop((keyring, service, layer, secrets, signer));
+    while let Some(event) = events.next().await {
+        said.debug("Event", &event);
+        let text = format!("{event:?}");
+        assert!(!text.contains(MARK), "{text}");
+    }
+
+    let written = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for name in [
+        "secrets_reload_failed",
+        "secrets_reloaded",
+        "secrets_stage_skipped",
+    ] {
+        assert!(
+            written.contains(name),
+            "{name} was not logged, so nothing was looked at"
+        );
+    }
+    assert!(!written.contains(&token), "{written}");
+    said.add("the log", written);
+    let said = said.0.lock().unwrap();
+    for (who, text) in said.iter() {
+        assert!(!text.contains(MARK), "{who}: {text}");
+    }
+    assert!(said.len() > 30, "{} places", said.len());
+}

@@ -1,0 +1,82 @@
+//! Real SIGHUPs. A test binary of its own, because signals go to the whole process.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)]
+
+use std::{process::Command, time::Duration};
+
+use serde::Deserialize;
+use tower_secrets::{
+    Keyring,
+    event::Event,
+    refresh::Trigger,
+    source::{Memory, Source},
+};
+
+#[derive(Deserialize)]
+struct App {
+    key: String,
+}
+
+/// A shell's own `kill`, in a loop: one process for the whole burst.
+fn hang_up(times: u32) {
+    let script = format!(
+        "i=0; while [ $i -lt {times} ]; do kill -HUP {}; i=$((i+1)); done",
+        std::process::id()
+    );
+    let status = Command::new("sh").args(["-c", &script]).status();
+    assert!(status.unwrap().success());
+}
+
+/// One test, so that no two share the process's signals.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bursts_cost_at_most_two_fetches_and_an_early_signal_counts_as_one() {
+    let store = Memory::new(r#"{"key":"one"}"#);
+    store.pause();
+    let building = tokio::spawn({
+        let store = store.clone();
+        async move {
+            Keyring::<App>::builder(store)
+                .reload_on_sighup()
+                .build()
+                .await
+                .unwrap()
+        }
+    });
+    // The first fetch has begun, so the handler stands already; without it this ends the process.
+    store.wait_for_fetches(1).await;
+    hang_up(3);
+    store.resume();
+    let keyring = building.await.unwrap();
+    store.wait_for_fetches(2).await;
+    keyring.refresh().await.unwrap();
+    let before = store.fetches();
+
+    let mut events = keyring.subscribe();
+    hang_up(1000);
+    store.rotate(r#"{"key":"two"}"#);
+    let mut by_signal = 0;
+    let quiet = Duration::from_secs(3);
+    while let Ok(Some(event)) = tokio::time::timeout(quiet, events.next()).await {
+        if let Event::ReloadRequested { trigger, .. } = event {
+            assert_eq!(trigger, Trigger::Signal);
+            by_signal += 1;
+        }
+    }
+    assert!(
+        (1..=2).contains(&by_signal),
+        "{by_signal} reloads for 1,000 signals"
+    );
+    assert!(store.fetches() - before <= 2);
+    assert_eq!(store.name(), "memory");
+    // One more, after the burst: it is not lost.
+    store.rotate(r#"{"key":"three"}"#);
+    hang_up(1);
+    loop {
+        if let Event::Reloaded { trigger, .. } = events.next().await.unwrap() {
+            assert_eq!(trigger, Trigger::Signal);
+            break;
+        }
+    }
+    assert_eq!(keyring.current().key, "three");
+}

@@ -1,0 +1,369 @@
+//! Windows and revocations as a client sees them: through the layer.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use http::{Request, Response, StatusCode};
+use serde::Deserialize;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_secrets::{
+    Authentication, JwtKey, JwtRotationLayer, Keyring, RegisteredClaims, Secrets, Signer,
+    clock::TokioClock,
+    event::Event,
+    source::{Memory, Source, SourceError, SourceErrorKind, Stage, Version, VersionId, Versions},
+};
+
+#[derive(Deserialize)]
+struct App {
+    jwt: JwtKey,
+}
+
+fn doc(key: u32) -> String {
+    format!(r#"{{"jwt":"key number {key:03} of thirty-two bytes"}}"#)
+}
+
+fn edited(key: u32, edition: u32) -> String {
+    format!(r#"{{"jwt":"key number {key:03} of thirty-two bytes","other":{edition}}}"#)
+}
+
+const WINDOW: Duration = Duration::from_secs(910);
+const SECOND: Duration = Duration::from_secs(1);
+
+struct World {
+    store: Memory,
+    clock: Arc<TokioClock>,
+    keyring: Keyring<App>,
+}
+
+impl World {
+    async fn new(store: Memory) -> Self {
+        let clock = Arc::new(TokioClock::new());
+        let keyring = Keyring::<App>::builder(store.clone())
+            .jwt_key(|app| &app.jwt)
+            .clock(clock.clone())
+            .refuse_after(Duration::from_secs(3000))
+            .build()
+            .await
+            .unwrap();
+        Self {
+            store,
+            clock,
+            keyring,
+        }
+    }
+
+    async fn rotate(&self, document: String) -> VersionId {
+        let version = self.store.rotate(document);
+        self.keyring.refresh().await.unwrap();
+        version
+    }
+
+    async fn ask(&self, token: &str) -> Result<Stage, StatusCode> {
+        ask(&self.keyring, token).await
+    }
+}
+
+async fn ask(keyring: &Keyring<App>, token: &str) -> Result<Stage, StatusCode> {
+    let service =
+        JwtRotationLayer::new(keyring.clone()).layer(service_fn(async |request: Request<()>| {
+            let stage = request
+                .extensions()
+                .get::<Authentication>()
+                .unwrap()
+                .stage();
+            Ok::<_, Infallible>(Response::builder().extension(stage).body(()).unwrap())
+        }));
+    let request = Request::builder()
+        .header("authorization", format!("Bearer {token}"))
+        .body(())
+        .unwrap();
+    let response = service.oneshot(request).await.unwrap();
+    let stage = response.extensions().get::<Stage>();
+    stage.copied().ok_or(response.status())
+}
+
+fn token(signer: &Signer<App>) -> String {
+    let later = SystemTime::now() + Duration::from_secs(1_000_000);
+    signer
+        .sign(&RegisteredClaims::new("alice").expires_at(later))
+        .unwrap()
+}
+
+const REFUSED: Result<Stage, StatusCode> = Err(StatusCode::UNAUTHORIZED);
+
+#[tokio::test(start_paused = true)]
+async fn a_window_ends_to_the_second_and_not_by_the_timer() {
+    let world = World::new(Memory::new(doc(1))).await;
+    let signer = world.keyring.signer();
+    let old = token(&signer);
+    world.rotate(doc(2)).await;
+    // The loop hangs: the deadline is checked at each verification, not by its timer.
+    world.store.pause();
+    tokio::time::advance(WINDOW - SECOND).await;
+    assert_eq!(world.ask(&old).await, Ok(Stage::Previous));
+    tokio::time::advance(SECOND).await;
+    assert_eq!(world.ask(&old).await, REFUSED);
+    assert_eq!(world.ask(&token(&signer)).await, Ok(Stage::Current));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_slept_through_a_window_does_not_trust_the_old_key() {
+    let world = World::new(Memory::new(doc(1))).await;
+    let old = token(&world.keyring.signer());
+    world.rotate(doc(2)).await;
+    // Suspended time does not count on the monotonic clock; the wall clock shows it.
+    world
+        .clock
+        .set_skew_millis(WINDOW.as_millis() as i64 - 1000);
+    assert_eq!(world.ask(&old).await, Ok(Stage::Previous));
+    world
+        .clock
+        .set_skew_millis(WINDOW.as_millis() as i64 + 6000);
+    assert_eq!(world.ask(&old).await, REFUSED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_steps_back_lengthens_no_window() {
+    let world = World::new(Memory::new(doc(1))).await;
+    let old = token(&world.keyring.signer());
+    world.rotate(doc(2)).await;
+    world.clock.set_skew_millis(-3_600_000);
+    tokio::time::advance(WINDOW).await;
+    assert_eq!(world.ask(&old).await, REFUSED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_rotations_inside_one_window_end_the_oldest_key_and_say_so() {
+    let world = World::new(Memory::new(doc(1))).await;
+    let mut events = world.keyring.subscribe();
+    let signer = world.keyring.signer();
+    let first = token(&signer);
+    world.rotate(doc(2)).await;
+    let second = token(&signer);
+    world.rotate(doc(3)).await;
+    assert_eq!(world.ask(&first).await, REFUSED);
+    assert_eq!(world.ask(&second).await, Ok(Stage::Previous));
+    let cut = loop {
+        if let Event::WindowCutShort { version, .. } = events.next().await.unwrap() {
+            break version;
+        }
+    };
+    assert_eq!(cut, VersionId::new("1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replaced_key_keeps_its_deadline_when_previous_moves_on() {
+    let world = World::new(Memory::new(doc(1))).await;
+    let old = token(&world.keyring.signer());
+    world.rotate(doc(2)).await;
+    tokio::time::advance(WINDOW / 2).await;
+    for edition in 0..3 {
+        world.rotate(edited(2, edition)).await;
+        assert_eq!(world.ask(&old).await, Ok(Stage::Previous));
+    }
+    tokio::time::advance(WINDOW / 2).await;
+    assert_eq!(world.ask(&old).await, REFUSED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flip_whose_previous_did_not_move_along_keeps_what_was_seen_leaving() {
+    // An operator who rotates current alone, beside a previous left from the last rotation.
+    let world = World::new(Memory::new(doc(1))).await;
+    let signer = world.keyring.signer();
+    world.rotate(doc(2)).await;
+    let second = token(&signer);
+    let view = world.store.fetch().await.unwrap();
+    let stale = view.previous().unwrap().clone();
+    world
+        .store
+        .set(Versions::new(Version::new("3", doc(3))).with_previous(stale));
+    world.keyring.refresh().await.unwrap();
+    assert_eq!(world.ask(&second).await, Ok(Stage::Previous));
+    assert_eq!(*world.keyring.current().version(), VersionId::new("3"));
+    assert!(world.keyring.current().previous().is_some());
+}
+
+/// A process that starts in the middle of a window.
+async fn restarted(previous: Version) -> (World, String) {
+    let issuer = World::new(Memory::new(doc(1))).await;
+    let old = token(&issuer.keyring.signer());
+    let store = Memory::new(doc(2));
+    let view = store.fetch().await.unwrap();
+    store.set(view.with_previous(previous));
+    (World::new(store).await, old)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_counts_the_window_from_what_the_store_knows() {
+    let since = |age: Duration| SystemTime::now() - age;
+    let previous = || Version::new("1", doc(1));
+
+    let (world, old) = restarted(previous().replaced_at(since(WINDOW / 2))).await;
+    tokio::time::advance(WINDOW / 2 - 2 * SECOND).await;
+    assert_eq!(world.ask(&old).await, Ok(Stage::Previous));
+    tokio::time::advance(4 * SECOND).await;
+    assert_eq!(world.ask(&old).await, REFUSED);
+
+    let (world, old) = restarted(previous().replaced_at(since(2 * WINDOW))).await;
+    assert_eq!(
+        world.ask(&old).await,
+        REFUSED,
+        "it was over before the start"
+    );
+
+    let (world, old) = restarted(previous()).await;
+    tokio::time::advance(WINDOW - SECOND).await;
+    assert_eq!(
+        world.ask(&old).await,
+        Ok(Stage::Previous),
+        "no date: from first sight"
+    );
+    tokio::time::advance(SECOND).await;
+    assert_eq!(world.ask(&old).await, REFUSED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn not_after_ends_a_window_early_and_may_come_later() {
+    let in_a_minute = SystemTime::now() + Duration::from_secs(60);
+    let (world, old) = restarted(Version::new("1", doc(1)).not_after(in_a_minute)).await;
+    tokio::time::advance(59 * SECOND).await;
+    assert_eq!(world.ask(&old).await, Ok(Stage::Previous));
+    tokio::time::advance(2 * SECOND).await;
+    assert_eq!(world.ask(&old).await, REFUSED);
+
+    let (world, old) = restarted(Version::new("1", doc(1))).await;
+    let view = world.store.fetch().await.unwrap();
+    let limited = Version::new("1", doc(1)).not_after(SystemTime::now() - SECOND);
+    world.store.set(view.with_previous(limited));
+    assert!(!world.keyring.refresh().await.unwrap().is_swapped());
+    assert_eq!(
+        world.ask(&old).await,
+        REFUSED,
+        "the same version, a new limit"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_holds_at_once_and_whatever_the_store_says() {
+    let world = World::new(Memory::new(doc(1))).await;
+    let signer = world.keyring.signer();
+    let first = world.keyring.current().version().clone();
+    let old = token(&signer);
+    world.rotate(doc(2)).await;
+    let held = world.keyring.current();
+    assert_eq!(
+        world.keyring.revoke_previous(),
+        std::slice::from_ref(&first)
+    );
+    assert!(held.previous().is_none(), "a snapshot held before obeys");
+    assert_eq!(world.ask(&old).await, REFUSED);
+    assert_eq!(world.ask(&token(&signer)).await, Ok(Stage::Current));
+    // The store rolls back to the leaked version: it stays refused.
+    world.rotate(doc(1)).await;
+    world.store.set(Versions::new(Version::new(&first, doc(1))));
+    world.keyring.refresh().await.unwrap();
+    assert_eq!(world.ask(&old).await, REFUSED);
+    assert!(world.keyring.status().current.is_revoked);
+    assert!(signer.sign(&RegisteredClaims::new("a")).is_err());
+    assert!(world.keyring.restore(&first));
+    assert_eq!(world.ask(&old).await, Ok(Stage::Current));
+    assert!(!world.keyring.restore(&first));
+}
+
+#[tokio::test(start_paused = true)]
+async fn revoking_current_refuses_its_tokens_and_asks_for_a_successor() {
+    let world = World::new(Memory::new(doc(1))).await;
+    let old = token(&world.keyring.signer());
+    let mut events = world.keyring.subscribe();
+    world.store.rotate(doc(2));
+    world.keyring.revoke(&VersionId::new("1"));
+    assert_eq!(world.ask(&old).await, REFUSED);
+    loop {
+        if let Event::Reloaded { .. } = events.next().await.unwrap() {
+            break;
+        }
+    }
+    assert_eq!(world.ask(&old).await, REFUSED, "as previous too");
+    let new = token(&world.keyring.signer());
+    assert_eq!(world.ask(&new).await, Ok(Stage::Current));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_can_be_revoked_before_it_is_seen() {
+    let world = World::new(Memory::new(doc(1))).await;
+    world.keyring.revoke(&VersionId::new("2"));
+    world.rotate(doc(2)).await;
+    assert!(
+        world
+            .keyring
+            .signer()
+            .sign(&RegisteredClaims::new("a"))
+            .is_err()
+    );
+    world.rotate(doc(3)).await;
+    let new = token(&world.keyring.signer());
+    assert_eq!(world.ask(&new).await, Ok(Stage::Current));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_previous_that_shares_the_key_of_current_can_be_revoked_without_an_outage() {
+    let world = World::new(Memory::new(edited(1, 0))).await;
+    let old = token(&world.keyring.signer());
+    world.rotate(edited(1, 1)).await;
+    world.keyring.revoke_previous();
+    assert!(world.keyring.current().previous().is_none());
+    assert_eq!(world.ask(&old).await, Ok(Stage::Current));
+    world.store.stage_pending(doc(9));
+    world.keyring.refresh().await.unwrap();
+    assert_eq!(world.ask(&old).await, Ok(Stage::Current));
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_of_the_store_is_a_503_only_where_the_user_set_a_limit() {
+    let world = World::new(Memory::new(doc(1))).await;
+    let good = token(&world.keyring.signer());
+    let error = SourceError::new(SourceErrorKind::Unavailable, "down");
+    world.store.fail_next(usize::MAX, error.clone());
+    tokio::time::sleep(Duration::from_secs(2990)).await;
+    assert_eq!(world.ask(&good).await, Ok(Stage::Current));
+    tokio::time::sleep(Duration::from_secs(320)).await;
+    assert_eq!(world.ask(&good).await, Err(StatusCode::SERVICE_UNAVAILABLE));
+    assert!(world.keyring.status().refuses);
+    world.store.fail_next(0, error);
+    world.keyring.refresh().await.unwrap();
+    assert_eq!(world.ask(&good).await, Ok(Stage::Current));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_under_rotation_see_one_generation_each() {
+    let world = World::new(Memory::new(doc(1))).await;
+    let keyring = world.keyring.clone();
+    let inner = service_fn(async |request: Request<()>| {
+        let before = Secrets::<App>::from_extensions(request.extensions()).unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let after = Secrets::<App>::from_extensions(request.extensions()).unwrap();
+        assert_eq!(before.generation(), after.generation());
+        assert!(std::ptr::eq(&*before.bundle(), &*after.bundle()));
+        Ok::<_, Infallible>(Response::new(()))
+    });
+    let service = JwtRotationLayer::new(keyring.clone()).layer(inner);
+    for key in 2..40 {
+        let request = Request::builder()
+            .header(
+                "authorization",
+                format!("Bearer {}", token(&keyring.signer())),
+            )
+            .body(())
+            .unwrap();
+        let calling = service.clone().oneshot(request);
+        let (response, ()) = tokio::join!(calling, async {
+            world.rotate(doc(key)).await;
+        });
+        assert_eq!(response.unwrap().status(), StatusCode::OK);
+    }
+}
