@@ -359,7 +359,7 @@ async fn a_refused_version_is_tried_again_after_growing_pauses_or_when_asked() {
     assert_eq!(error.probe_name(), Some("database"));
     assert_eq!(
         error.to_string(),
-        "version `2` was refused at step probe `database`: login with [redacted] refused"
+        "memory: version `2` was refused at step probe `database`: login with [redacted] refused"
     );
     assert_eq!(keyring.current().key, "one");
     let quarantine = keyring.status().quarantine.unwrap();

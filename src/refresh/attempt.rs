@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Parts, Probe, RefreshError, Refreshed, Step, Trigger,
+    error::Subject,
     guard::{catch, guarded},
     parse::{parse, redact},
     probe,
@@ -366,19 +367,19 @@ where
         first: bool,
         events: &Teller,
     ) -> Result<Fresh<T>, RefreshError> {
-        let id = version.id();
+        let subject = self.subject(version);
         let raw = Arc::new(self.parsed(version)?);
         let keys = self.keys(&raw, version, Stage::Current, events)?;
         let limit = self.recipe.probe_limit;
         let refusals = probe::run_all(&self.recipe.raw_probes, &raw, limit).await;
-        judge(refusals, version, first, events)?;
+        judge(refusals, version, subject, first, events)?;
         let (bundle, parts) = match &self.recipe.make {
             Make::Same(same) => (same(raw), None),
             Make::Prepared(prepare) => {
                 let parts = self.parts.retry();
                 let prepared = guarded(limit, || prepare(raw, parts.clone())).await;
                 let refused = |message: String| {
-                    RefreshError::step(Step::Prepare, id, redact(message, version.document()))
+                    RefreshError::step(Step::Prepare, subject, redact(message, version.document()))
                 };
                 let bundle = prepared
                     .map_err(|fault| refused(format!("the step {fault}")))?
@@ -387,7 +388,7 @@ where
             }
         };
         let refusals = probe::run_all(&self.recipe.probes, &bundle, limit).await;
-        judge(refusals, version, first, events)?;
+        judge(refusals, version, subject, first, events)?;
         Ok(Fresh {
             bundle,
             keys,
@@ -405,8 +406,15 @@ where
         })
     }
 
+    fn subject<'a>(&'a self, version: &'a Version) -> Subject<'a> {
+        Subject {
+            place: version.place().unwrap_or(&self.source_name),
+            version: version.id(),
+        }
+    }
+
     fn parsed(&self, version: &Version) -> Result<Raw, RefreshError> {
-        let refused = |why: String| RefreshError::step(Step::Parse, version.id(), why);
+        let refused = |why: String| RefreshError::step(Step::Parse, self.subject(version), why);
         catch(|| parse(version.document()))
             .map_err(|fault| refused(format!("the bundle's type {fault}")))?
             .map_err(refused)
@@ -432,7 +440,7 @@ where
         let Some(field) = &self.recipe.jwt_key else {
             return Ok(PreparedKeys::default());
         };
-        let refused = |why: String| RefreshError::step(Step::Keys, version.id(), why);
+        let refused = |why: String| RefreshError::step(Step::Keys, self.subject(version), why);
         catch(|| prepare(field(raw), self.recipe.allow_weak))
             .map_err(|fault| refused(format!("the choice of the field {fault}")))?
             .map_err(|error| refused(error.to_string()))
@@ -517,13 +525,14 @@ fn proved<T>(version: &Version, bundle: Option<Arc<T>>, keys: Vec<Arc<PreparedKe
 fn judge(
     refusals: Vec<probe::Refusal>,
     version: &Version,
+    subject: Subject<'_>,
     first: bool,
     events: &Teller,
 ) -> Result<(), RefreshError> {
     for refusal in refusals {
         let reason = redact(refusal.message, version.document());
         if !first || refusal.required {
-            return Err(RefreshError::probe(&refusal.name, version.id(), reason));
+            return Err(RefreshError::probe(&refusal.name, subject, reason));
         }
         events.tell(Event::ProbeWarning {
             probe: refusal.name,

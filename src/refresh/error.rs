@@ -82,9 +82,18 @@ pub struct RefreshError(Arc<Inner>);
 
 struct Inner {
     cause: Cause,
+    /// Where the version came from.
+    place: String,
     version: Option<VersionId>,
     message: String,
     source: Option<SourceError>,
+}
+
+/// A version that is being proved, as errors name it.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) place: &'a str,
+    pub(crate) version: &'a VersionId,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,48 +106,62 @@ enum Cause {
 }
 
 impl RefreshError {
-    fn new(cause: Cause, version: Option<&VersionId>, message: String) -> Self {
+    pub(crate) fn stopped() -> Self {
+        Self(Arc::new(Inner {
+            cause: Cause::Stopped,
+            place: String::new(),
+            version: None,
+            message: "the keyring was shut down".to_owned(),
+            source: None,
+        }))
+    }
+
+    pub(crate) fn fetch(error: SourceError, source_name: &str) -> Self {
+        let text = error.to_string();
+        let message = if text.contains(source_name) {
+            text
+        } else {
+            format!("{source_name}: {text}")
+        };
+        Self(Arc::new(Inner {
+            cause: Cause::Step(Step::Fetch),
+            place: source_name.to_owned(),
+            version: None,
+            message,
+            source: Some(error),
+        }))
+    }
+
+    pub(crate) fn step(step: Step, subject: Subject<'_>, message: String) -> Self {
+        Self::of(Cause::Step(step), subject, message)
+    }
+
+    pub(crate) fn probe(name: &Arc<str>, subject: Subject<'_>, message: String) -> Self {
+        Self::of(Cause::Probe(name.clone()), subject, message)
+    }
+
+    fn of(cause: Cause, subject: Subject<'_>, message: String) -> Self {
         Self(Arc::new(Inner {
             cause,
-            version: version.cloned(),
+            place: subject.place.to_owned(),
+            version: Some(subject.version.clone()),
             message,
             source: None,
         }))
     }
 
-    pub(crate) fn stopped() -> Self {
-        let message = "the keyring was shut down".to_owned();
-        Self::new(Cause::Stopped, None, message)
-    }
-
-    pub(crate) fn fetch(error: SourceError, source_name: &str) -> Self {
-        Self(Arc::new(Inner {
-            cause: Cause::Step(Step::Fetch),
-            version: None,
-            message: format!("{source_name}: {error}"),
-            source: Some(error),
-        }))
-    }
-
-    pub(crate) fn step(step: Step, version: &VersionId, message: impl fmt::Display) -> Self {
-        Self::new(Cause::Step(step), Some(version), message.to_string())
-    }
-
-    pub(crate) fn probe(name: &Arc<str>, version: &VersionId, message: String) -> Self {
-        Self::new(Cause::Probe(name.clone()), Some(version), message)
-    }
-
     /// The same refusal, told again without another try.
     pub(crate) fn quarantined(&self, pause: Duration) -> Self {
-        let Some(step) = self.failed_step() else {
+        let (Some(step), Some(version)) = (self.failed_step(), &self.0.version) else {
             return self.clone();
         };
         let probe = self.0.probe_name().cloned();
-        Self::new(
-            Cause::Quarantined(step, probe, pause),
-            self.version(),
-            self.0.message.clone(),
-        )
+        let subject = Subject {
+            place: &self.0.place,
+            version,
+        };
+        let cause = Cause::Quarantined(step, probe, pause);
+        Self::of(cause, subject, self.0.message.clone())
     }
 
     /// Whether the keyring was shut down, or its last handle dropped, so that nothing refreshes
@@ -202,7 +225,8 @@ impl fmt::Display for RefreshError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.0;
         if let (Some(step), Some(version)) = (self.failed_step(), &inner.version) {
-            write!(f, "version `{version}` was refused at step {step}")?;
+            let place = &inner.place;
+            write!(f, "{place}: version `{version}` was refused at step {step}")?;
             if let Some(name) = inner.probe_name() {
                 write!(f, " `{name}`")?;
             }
@@ -220,12 +244,14 @@ impl fmt::Debug for RefreshError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner {
             cause,
+            place,
             version,
             message,
             source: _,
         } = &*self.0;
         f.debug_struct("RefreshError")
             .field("cause", cause)
+            .field("place", place)
             .field("version", version)
             .field("message", message)
             .finish()

@@ -103,6 +103,7 @@ pub struct Version {
     created_at: Option<SystemTime>,
     replaced_at: Option<SystemTime>,
     not_after: Option<SystemTime>,
+    origin: Option<Arc<str>>,
 }
 
 impl Version {
@@ -114,7 +115,16 @@ impl Version {
             created_at: None,
             replaced_at: None,
             not_after: None,
+            origin: None,
         }
+    }
+
+    /// Where exactly it came from, such as the path of one file, for errors. Without it they name
+    /// the source.
+    #[must_use]
+    pub fn origin(mut self, origin: impl Into<Arc<str>>) -> Self {
+        self.origin = Some(origin.into());
+        self
     }
 
     /// When the value was written, where the store knows. A pending version that is older than
@@ -161,6 +171,10 @@ impl Version {
         self.replaced_at
     }
 
+    pub(crate) fn place(&self) -> Option<&str> {
+        self.origin.as_deref()
+    }
+
     pub(crate) fn expires(&self) -> Option<SystemTime> {
         self.not_after
     }
@@ -174,6 +188,7 @@ impl fmt::Debug for Version {
             created_at,
             replaced_at,
             not_after,
+            origin,
         } = self;
         f.debug_struct("Version")
             .field("id", id)
@@ -181,6 +196,7 @@ impl fmt::Debug for Version {
             .field("created_at", created_at)
             .field("replaced_at", replaced_at)
             .field("not_after", not_after)
+            .field("origin", origin)
             .finish()
     }
 }

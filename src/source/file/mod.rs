@@ -206,15 +206,7 @@ impl Source for File {
 
 fn read_stages(path: &Path) -> Result<Stages, SourceError> {
     let view = layout::view(path, &mut |_| ())?;
-    let single = view.mount == layout::Mount::SingleFile;
-    let parse = |raw, stage: Stage| {
-        let shown = if single {
-            path.to_owned()
-        } else {
-            path.join(stage.as_str())
-        };
-        document::parse(raw, &shown, stage)
-    };
+    let parse = |raw, stage| document::parse(raw, path, stage);
     Ok(Stages {
         current: parse(view.current, Stage::Current),
         previous: parse(view.previous, Stage::Previous),
