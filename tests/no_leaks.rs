@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     error::Error,
-    fmt::{Debug, Display},
+    fmt::Debug,
     io::Write,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
@@ -48,7 +48,7 @@ impl Said {
         self.add(who, format!("{value:?} {value:#?}"));
     }
 
-    fn error(&self, who: &'static str, error: &(impl Error + Display)) {
+    fn error(&self, who: &'static str, error: &impl Error) {
         let mut text = format!("{error} {error:?} {error:#?}");
         let mut below = error.source();
         while let Some(error) = below {

@@ -476,6 +476,23 @@ async fn settings_that_contradict_each_other_are_refused_with_the_numbers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_status_tells_ages_by_stage() {
+    let store = Memory::new(doc("one"));
+    let keyring = builder(store.clone()).build().await.unwrap();
+    tokio::time::sleep(10 * SECOND).await;
+    store.rotate(doc("two"));
+    keyring.refresh().await.unwrap();
+    tokio::time::sleep(10 * SECOND).await;
+    store.stage_pending(doc("three"));
+    keyring.refresh().await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    let status = keyring.status();
+    assert_eq!(status.current.age, Some(11 * SECOND));
+    assert_eq!(status.previous.unwrap().age, Some(11 * SECOND));
+    assert_eq!(status.pending.unwrap().age, Some(SECOND));
+}
+
+#[tokio::test(start_paused = true)]
 async fn endless_settings_overflow_nothing() {
     let store = Memory::new(doc("one"));
     let keyring = builder(store.clone())

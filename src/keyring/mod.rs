@@ -1,22 +1,12 @@
 //! The shared, refreshable handle on a secret, and what it knows about its keys.
 
-use std::{
-    fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
-
-use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot, watch};
+use std::{fmt, sync::Arc};
 
 use crate::{
-    clock::{Clock, Now},
-    event::{Event, Events, Teller},
+    clock::Clock,
+    event::Events,
     refresh::{Builder, RefreshError, Refreshed, Trigger},
     secrets::Secrets,
-    snapshot::{Cell, DropSignal, Snapshot},
     source::{Source, VersionId},
 };
 
@@ -27,20 +17,18 @@ pub(crate) mod registered;
 pub use registered::{Audience, RegisteredClaims};
 
 pub(crate) mod ledger;
-use ledger::{Candidate, Ledger};
+
+mod shared;
+pub(crate) use shared::{LoopEnds, Request, Settings, Shared};
 
 mod signer;
 pub use signer::Signer;
 
 mod status;
-pub(crate) use status::Health;
 pub use status::{Failure, Quarantine, Status, VersionStatus};
 
 pub(crate) mod verify;
 pub use verify::{VerifyError, VerifyErrorKind};
-
-/// At most one refresh in this time is asked for by upstreams that refuse a credential.
-const REFUSAL_COOL_DOWN: Duration = Duration::from_secs(10);
 
 /// The shared handle on a secret that changes while the process runs.
 ///
@@ -76,59 +64,6 @@ const REFUSAL_COOL_DOWN: Duration = Duration::from_secs(10);
 /// ```
 pub struct Keyring<T> {
     shared: Arc<Shared<T>>,
-}
-
-/// What the handles own. The refresh loop and the requests hold it weakly, so that dropping the
-/// last handle drops it, and with it `stop`, which ends the loop.
-pub(crate) struct Shared<T> {
-    cell: Cell<T>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) events: Teller,
-    pub(crate) settings: Settings,
-    books: Mutex<Books<T>>,
-    pub(crate) health: Mutex<Health>,
-    /// When the source last answered: monotonic, in nanoseconds.
-    last_answer: AtomicU64,
-    requests: mpsc::UnboundedSender<Request>,
-    stop: watch::Sender<bool>,
-    done: watch::Receiver<()>,
-    retired: Arc<Notify>,
-    last_refusal: AsyncMutex<Option<Duration>>,
-}
-
-/// What the handles need to know of the builder's settings.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) source_name: String,
-    pub(crate) has_jwt_key: bool,
-    pub(crate) max_staleness: Option<Duration>,
-    pub(crate) refuse_after: Option<Duration>,
-}
-
-struct Books<T> {
-    ledger: Ledger<T>,
-    generation: u64,
-    retired: Vec<Retired<T>>,
-}
-
-struct Retired<T> {
-    generation: u64,
-    version: VersionId,
-    snapshot: Weak<Snapshot<T>>,
-}
-
-/// A wish for a refresh, and who wants to know what came of it.
-pub(crate) struct Request {
-    pub(crate) trigger: Trigger,
-    pub(crate) reply: Option<oneshot::Sender<Result<Refreshed, RefreshError>>>,
-}
-
-/// The loop's ends of the channels.
-pub(crate) struct LoopEnds {
-    pub(crate) requests: mpsc::UnboundedReceiver<Request>,
-    pub(crate) stop: watch::Receiver<bool>,
-    pub(crate) done: watch::Sender<()>,
-    pub(crate) retired: Arc<Notify>,
 }
 
 impl<T: Send + Sync + 'static> Keyring<T> {
@@ -231,54 +166,6 @@ impl<T: Send + Sync + 'static> Keyring<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Keyring<T> {
-    pub(crate) fn open(
-        first: Candidate<T>,
-        bundle: Arc<T>,
-        windows: ledger::Windows,
-        clock: Arc<dyn Clock>,
-        events: Teller,
-        settings: Settings,
-    ) -> (Self, LoopEnds) {
-        let now = clock.now();
-        let (ledger, told) = Ledger::open(first, bundle, windows, now);
-        events.tell_all(told);
-        let retired = Arc::new(Notify::new());
-        let snapshot = compose(&ledger, 1, &clock, &retired, now);
-        let (requests, incoming) = mpsc::unbounded_channel();
-        let (stop, stopped) = watch::channel(false);
-        let (finished, done) = watch::channel(());
-        let shared = Shared {
-            cell: Cell::new(snapshot),
-            clock,
-            events,
-            settings,
-            books: Mutex::new(Books {
-                ledger,
-                generation: 1,
-                retired: Vec::new(),
-            }),
-            health: Mutex::new(Health::default()),
-            last_answer: AtomicU64::new(as_nanos(now.mono)),
-            requests,
-            stop,
-            done,
-            retired: retired.clone(),
-            last_refusal: AsyncMutex::new(None),
-        };
-        let keyring = Self {
-            shared: Arc::new(shared),
-        };
-        let ends = LoopEnds {
-            requests: incoming,
-            stop: stopped,
-            done: finished,
-            retired,
-        };
-        (keyring, ends)
-    }
-}
-
 impl<Raw: serde::de::DeserializeOwned + Send + Sync + 'static> Keyring<Raw> {
     /// Starts to build a keyring over `source`, whose documents are JSON of the shape `Raw`.
     pub fn builder(source: impl Source) -> Builder<Raw> {
@@ -296,199 +183,11 @@ impl<T> Clone for Keyring<T> {
 
 impl<T> fmt::Debug for Keyring<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let snapshot = self.shared.cell.load();
+        let snapshot = self.shared.snapshot();
         f.debug_struct("Keyring")
             .field("source", &self.shared.settings.source_name)
             .field("generation", &snapshot.generation)
             .field("version", &snapshot.current.id)
             .finish_non_exhaustive()
     }
-}
-
-impl<T> Shared<T> {
-    pub(crate) fn secrets(self: &Arc<Self>) -> Secrets<T> {
-        Secrets::new(self.cell.load(), Arc::downgrade(self))
-    }
-
-    pub(crate) fn snapshot(&self) -> Arc<Snapshot<T>> {
-        self.cell.load()
-    }
-
-    pub(crate) fn staleness(&self, now: Now) -> Duration {
-        let answered = Duration::from_nanos(self.last_answer.load(Ordering::Acquire));
-        now.mono.saturating_sub(answered)
-    }
-
-    pub(crate) fn answered(&self, now: Now) {
-        self.last_answer
-            .store(as_nanos(now.mono), Ordering::Release);
-    }
-
-    /// Publishes a proved view and returns its generation.
-    pub(crate) fn accept(&self, candidate: Candidate<T>) -> u64 {
-        self.change(|ledger, now| Some(ledger.accept(candidate, now)))
-            .unwrap_or_default()
-    }
-
-    /// Drops previous although the new current was refused.
-    pub(crate) fn withdraw_previous(&self) {
-        self.change(|ledger, now| {
-            let told = ledger.withdraw_previous(now);
-            (!told.is_empty()).then_some(told)
-        });
-    }
-
-    pub(crate) fn shorten_previous(&self, id: &VersionId, not_after: std::time::SystemTime) {
-        let now = self.clock.now();
-        self.books().ledger.shorten_previous(id, not_after, now);
-    }
-
-    /// Lets go of what is over by now.
-    pub(crate) fn expire(&self) {
-        let mut gone = Vec::new();
-        let generation = self.change(|ledger, now| {
-            gone = ledger.expire(now)?;
-            Some(Vec::new())
-        });
-        let Some(generation) = generation else {
-            return;
-        };
-        for version in gone {
-            self.events.tell(Event::PreviousExpired {
-                version,
-                generation,
-            });
-        }
-    }
-
-    pub(crate) fn next_end(&self, now: Now) -> Option<Duration> {
-        self.books().ledger.next_end(now)
-    }
-
-    /// For how long a pending version has been waiting.
-    pub(crate) fn pending_for(&self, now: Now) -> Option<Duration> {
-        let since = self.books().ledger.pending_since?;
-        Some(now.mono.saturating_sub(since))
-    }
-
-    /// Tells of the older snapshots whose last reader is gone.
-    pub(crate) fn tell_drained(&self) {
-        let mut drained = Vec::new();
-        self.books().retired.retain(|old| {
-            let alive = old.snapshot.strong_count() > 0;
-            if !alive {
-                drained.push((old.generation, old.version.clone()));
-            }
-            alive
-        });
-        for (generation, version) in drained {
-            self.events.tell(Event::Drained {
-                generation,
-                version,
-            });
-        }
-    }
-
-    fn revoke(&self, version: &VersionId, spare_current: bool) {
-        let mut current_hit = false;
-        self.change(|ledger, _| {
-            current_hit = ledger.revoke(version, spare_current);
-            let version = version.clone();
-            Some(vec![Event::Revoked { version }])
-        });
-        if current_hit {
-            self.ask(Trigger::Revoked, None);
-        }
-    }
-
-    fn restore(&self, version: &VersionId) -> bool {
-        self.change(|ledger, _| {
-            let version = version.clone();
-            ledger
-                .restore(&version)
-                .then(|| vec![Event::Restored { version }])
-        })
-        .is_some()
-    }
-
-    /// The one way to a new generation: change the books, compose, store, all under one lock.
-    /// Returns the generation where `how` said that something changed.
-    fn change(&self, how: impl FnOnce(&mut Ledger<T>, Now) -> Option<Vec<Event>>) -> Option<u64> {
-        let now = self.clock.now();
-        let mut books = self.books();
-        let told = how(&mut books.ledger, now)?;
-        books.generation += 1;
-        let generation = books.generation;
-        let next = compose(&books.ledger, generation, &self.clock, &self.retired, now);
-        let old = self.cell.store(next);
-        books.retired.push(Retired {
-            generation: old.generation,
-            version: old.current.id.clone(),
-            snapshot: Arc::downgrade(&old),
-        });
-        drop(books);
-        // Perhaps the last reader: what the old bundle owns is dropped outside of the lock.
-        drop(old);
-        self.events.tell_all(told);
-        Some(generation)
-    }
-
-    fn books(&self) -> MutexGuard<'_, Books<T>> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn health(&self) -> MutexGuard<'_, Health> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn ask(
-        &self,
-        trigger: Trigger,
-        reply: Option<oneshot::Sender<Result<Refreshed, RefreshError>>>,
-    ) {
-        // A loop that has ended drops the reply, which tells the asker.
-        let _ = self.requests.send(Request { trigger, reply });
-    }
-
-    pub(crate) async fn refresh(&self, trigger: Trigger) -> Result<Refreshed, RefreshError> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(trigger, Some(reply));
-        answer
-            .await
-            .unwrap_or_else(|_| Err(RefreshError::stopped()))
-    }
-
-    /// For `try_each`: the newest snapshot, after one refresh that all refused callers share.
-    pub(crate) async fn newest_after_refusal(self: &Arc<Self>, refused: &VersionId) -> Secrets<T> {
-        let mut last = self.last_refusal.lock().await;
-        let now = self.clock.now().mono;
-        let cooling = last.is_some_and(|last| now.saturating_sub(last) < REFUSAL_COOL_DOWN);
-        if !cooling && self.cell.load().current.id == *refused {
-            *last = Some(now);
-            // What came of it is told by the events; the newest credential is what is wanted.
-            let _ = self.refresh(Trigger::Refused).await;
-        }
-        self.secrets()
-    }
-}
-
-fn compose<T>(
-    ledger: &Ledger<T>,
-    generation: u64,
-    clock: &Arc<dyn Clock>,
-    retired: &Arc<Notify>,
-    now: Now,
-) -> Arc<Snapshot<T>> {
-    Arc::new(Snapshot {
-        generation,
-        current: ledger.current.clone(),
-        previous: ledger.trusted_previous(now),
-        keys: ledger.trusted_keys(now),
-        clock: clock.clone(),
-        _on_drop: DropSignal(retired.clone()),
-    })
-}
-
-fn as_nanos(mono: Duration) -> u64 {
-    u64::try_from(mono.as_nanos()).unwrap_or(u64::MAX)
 }

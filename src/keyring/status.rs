@@ -50,7 +50,7 @@ pub struct VersionStatus {
     pub stage: Stage,
     /// The keys that verify tokens for it in this stage.
     pub key_ids: Vec<KeyId>,
-    /// For current: how long ago this process first used it.
+    /// How long ago this process first saw it in this stage.
     pub age: Option<Duration>,
     /// For previous and pending: how long it is still trusted.
     pub expires_in: Option<Duration>,
@@ -130,10 +130,16 @@ impl<T> Shared<T> {
             let mut status = version(id, Stage::Previous);
             let bundle = previous.as_ref().and_then(|it| it.trust.remaining(now));
             status.expires_in = status.expires_in.max(bundle);
+            status.age = ledger.previous_age(id, now);
             status
         });
         let pending = ledger.pending.as_ref();
-        let pending = pending.map(|id| version(id, Stage::Pending));
+        let pending = pending.map(|id| {
+            let mut status = version(id, Stage::Pending);
+            let since = ledger.pending_since;
+            status.age = since.map(|since| now.mono.saturating_sub(since));
+            status
+        });
         let generation = books.generation;
         drop(books);
         let health = self.health();

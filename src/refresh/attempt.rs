@@ -1,9 +1,6 @@
 //! One refresh: the steps from the source's answer to a published snapshot.
 
 use std::{
-    error::Error,
-    future::Future,
-    pin::Pin,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -11,18 +8,20 @@ use std::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    Parts, Probe, RefreshError, Refreshed, Step, Trigger,
+    Parts, RefreshError, Refreshed, Step, Trigger,
     error::Subject,
-    guard::{catch, guarded},
+    guard::{Fault, catch, guarded},
     parse::{parse, redact},
     probe,
-    trigger::reprobe_pauses,
+    quarantine::Quarantine,
+    recipe::{Make, Recipe},
+    view::View,
 };
 use crate::{
     clock::Clock,
     event::{Event, Teller},
     keyring::{
-        JwtKey, Keyring, Shared,
+        Keyring, Shared,
         key::{PreparedKey, PreparedKeys, prepare},
         ledger::{Beside, Candidate, Proved},
     },
@@ -30,88 +29,6 @@ use crate::{
         BoxSource, Side, Source, SourceError, SourceErrorKind, Stage, Version, VersionId, Versions,
     },
 };
-
-const LIMIT: Duration = Duration::from_secs(10);
-
-type BoxError = Box<dyn Error + Send + Sync>;
-type PrepareFn<Raw, T> = dyn Fn(Arc<Raw>, Parts) -> Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>
-    + Send
-    + Sync;
-type KeyField<Raw> = dyn for<'a> Fn(&'a Raw) -> &'a JwtKey + Send + Sync;
-type OnSwap<T> = dyn Fn(&Arc<T>, &Arc<T>) + Send + Sync;
-
-/// From the document to the bundle.
-pub(super) enum Make<Raw, T> {
-    /// They are the same.
-    Same(fn(Arc<Raw>) -> Arc<T>),
-    Prepared(Box<PrepareFn<Raw, T>>),
-}
-
-/// The user's code and its limits.
-pub(super) struct Recipe<Raw, T> {
-    source: Arc<BoxSource>,
-    pub(super) jwt_key: Option<Box<KeyField<Raw>>>,
-    pub(super) allow_weak: bool,
-    raw_probes: Vec<Probe<Raw>>,
-    make: Make<Raw, T>,
-    pub(super) probes: Vec<Probe<T>>,
-    pub(super) on_swap: Option<Box<OnSwap<T>>>,
-    pub(super) fetch_limit: Duration,
-    pub(super) probe_limit: Duration,
-}
-
-impl<Raw> Recipe<Raw, Raw> {
-    pub(super) fn new(source: BoxSource) -> Self {
-        Self {
-            source: Arc::new(source),
-            jwt_key: None,
-            allow_weak: false,
-            raw_probes: Vec::new(),
-            make: Make::Same(|raw| raw),
-            probes: Vec::new(),
-            on_swap: None,
-            fetch_limit: LIMIT,
-            probe_limit: LIMIT,
-        }
-    }
-
-    pub(super) fn with_make<T>(self, make: Make<Raw, T>) -> Recipe<Raw, T> {
-        Recipe {
-            source: self.source,
-            jwt_key: self.jwt_key,
-            allow_weak: self.allow_weak,
-            raw_probes: self.probes,
-            make,
-            probes: Vec::new(),
-            on_swap: None,
-            fetch_limit: self.fetch_limit,
-            probe_limit: self.probe_limit,
-        }
-    }
-}
-
-impl<Raw, T> Recipe<Raw, T> {
-    pub(super) fn source_name(&self) -> String {
-        catch(|| self.source.name()).unwrap_or_else(|_| "source".to_owned())
-    }
-
-    /// How long the proof of a new version may take: probes of one kind run at the same time.
-    pub(super) fn longest_proof(&self) -> Duration {
-        let raw = self
-            .raw_probes
-            .iter()
-            .map(|it| it.limit_or(self.probe_limit));
-        let made = self.probes.iter().map(|it| it.limit_or(self.probe_limit));
-        let preparing = match self.make {
-            Make::Same(_) => Duration::ZERO,
-            Make::Prepared(_) => self.probe_limit,
-        };
-        let longest = |limits: Option<Duration>| limits.unwrap_or_default();
-        longest(raw.max())
-            .saturating_add(preparing)
-            .saturating_add(longest(made.max()))
-    }
-}
 
 /// The first proved view, and what goes beside it.
 pub(super) struct First<T> {
@@ -128,31 +45,7 @@ pub(super) struct Refresher<Raw, T> {
     shared: Weak<Shared<T>>,
     parts: Parts,
     view: Option<View>,
-    quarantine: Option<Quarantined>,
-}
-
-/// The ids of an accepted view: an equal one is no news.
-#[derive(PartialEq, Eq)]
-struct View {
-    current: VersionId,
-    previous: SideId,
-    pending: SideId,
-}
-
-#[derive(PartialEq, Eq)]
-enum SideId {
-    Absent,
-    Unreadable,
-    Present(VersionId),
-}
-
-/// A version that was refused by a step which touches other systems.
-struct Quarantined {
-    error: RefreshError,
-    version: VersionId,
-    tries: u32,
-    next_try: Duration,
-    pauses: Box<dyn Iterator<Item = Duration> + Send + Sync>,
+    quarantine: Option<Quarantine>,
 }
 
 /// A current version that passed.
@@ -313,8 +206,8 @@ where
         answer
             .unwrap_or_else(|fault| {
                 let kind = match fault {
-                    super::guard::Fault::TimedOut(_) => SourceErrorKind::TimedOut,
-                    super::guard::Fault::Panicked => SourceErrorKind::Other,
+                    Fault::TimedOut(_) => SourceErrorKind::TimedOut,
+                    Fault::Panicked => SourceErrorKind::Other,
                 };
                 Err(SourceError::new(kind, format!("the source {fault}")))
             })
@@ -327,37 +220,24 @@ where
         trigger: Trigger,
         events: &Teller,
     ) -> Result<Fresh<T>, RefreshError> {
-        let known = self.quarantine.take_if(|it| it.version != *version.id());
-        drop(known);
-        let now = self.clock.now().mono;
-        if let Some(waiting) = &self.quarantine
-            && !trigger.is_deliberate()
-            && now < waiting.next_try
-        {
-            return Err(waiting.error.quarantined(waiting.next_try - now));
+        self.quarantine.take_if(|it| it.version != *version.id());
+        let waiting = self.quarantine.as_ref();
+        let told = waiting.and_then(|waiting| waiting.told_again(self.clock.now().mono));
+        if let Some(error) = told.filter(|_| !trigger.is_deliberate()) {
+            return Err(error);
         }
         let outcome = self.prove(version, false, events).await;
         match &outcome {
             Err(error) if matches!(error.failed_step(), Some(Step::Prepare | Step::Probe)) => {
-                self.put_in_quarantine(version.id(), error);
+                let now = self.clock.now().mono;
+                match &mut self.quarantine {
+                    Some(waiting) => waiting.refused_again(error, now),
+                    none => *none = Some(Quarantine::new(version.id(), error, now)),
+                }
             }
             _ => self.quarantine = None,
         }
         outcome
-    }
-
-    fn put_in_quarantine(&mut self, version: &VersionId, error: &RefreshError) {
-        let now = self.clock.now().mono;
-        let waiting = self.quarantine.get_or_insert_with(|| Quarantined {
-            error: error.clone(),
-            version: version.clone(),
-            tries: 0,
-            next_try: now,
-            pauses: Box::new(reprobe_pauses()),
-        });
-        waiting.error = error.clone();
-        waiting.tries += 1;
-        waiting.next_try = now + waiting.pauses.next().unwrap_or_default();
     }
 
     /// Parse, keys, prepare, probes: all that must hold before a version is current.
@@ -541,24 +421,4 @@ fn judge(
         });
     }
     Ok(())
-}
-
-impl View {
-    fn of(versions: &Versions) -> Self {
-        Self {
-            current: versions.current.id().clone(),
-            previous: SideId::of(&versions.previous),
-            pending: SideId::of(&versions.pending),
-        }
-    }
-}
-
-impl SideId {
-    fn of(side: &Side) -> Self {
-        match side {
-            Side::Absent => Self::Absent,
-            Side::Unreadable(_) => Self::Unreadable,
-            Side::Present(version) => Self::Present(version.id().clone()),
-        }
-    }
 }

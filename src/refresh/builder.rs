@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::{
     BuildError, Parts, Probe, RefreshError, Step, Trigger,
-    attempt::{Make, Recipe, Refresher},
+    attempt::Refresher,
+    recipe::{Make, Recipe},
     trigger::{Backoff, Hangups},
     worker::Worker,
 };

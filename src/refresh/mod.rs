@@ -15,8 +15,12 @@ pub use builder::Builder;
 mod trigger;
 pub use trigger::Trigger;
 
-mod attempt;
 mod worker;
+
+mod attempt;
+mod quarantine;
+mod recipe;
+mod view;
 
 mod guard;
 mod parse;

@@ -1,0 +1,49 @@
+//! A bounded memory of what went by.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::Hash,
+};
+
+/// How many versions and keys of the past are remembered, so that one that was let go cannot come
+/// back with a fresh window. Bounded, because a process may live through any number of rotations.
+const CAPACITY: usize = 1024;
+
+/// A map that forgets its oldest entries beyond [`CAPACITY`].
+pub(super) struct Remembered<K, V> {
+    entries: HashMap<K, V>,
+    order: VecDeque<K>,
+}
+
+impl<K, V> Default for Remembered<K, V> {
+    fn default() -> Self {
+        Self {
+            entries: HashMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+}
+
+impl<K: Hash + Eq + Clone, V> Remembered<K, V> {
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
+        self.entries.get(key)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Entering an entry again makes it the newest.
+    pub(super) fn get_or_insert(&mut self, key: K, value: impl FnOnce() -> V) -> &mut V {
+        if self.order.back() != Some(&key) {
+            self.order.retain(|other| *other != key);
+            self.order.push_back(key.clone());
+        }
+        if self.order.len() > CAPACITY
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.entries.remove(&oldest);
+        }
+        self.entries.entry(key).or_insert_with(value)
+    }
+}

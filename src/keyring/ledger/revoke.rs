@@ -1,0 +1,88 @@
+//! How trust is taken back before its time: by an operator here, or by the store for everybody.
+
+use std::{collections::HashSet, time::Duration};
+
+use super::{Identity, Ledger, identities};
+use crate::{clock::Now, event::Event, source::VersionId};
+
+impl<T> Ledger<T> {
+    /// The source was read, the new current was refused, and no previous is vouched for any more:
+    /// a withdrawal must not wait for a good current.
+    pub(crate) fn withdraw_previous(&mut self, now: Now) -> Vec<Event> {
+        let dropped = self.previous.take();
+        let mut gone: Vec<VersionId> = dropped
+            .iter()
+            .map(|held| held.id.clone())
+            .chain(self.replaced.iter().map(|held| held.version.clone()))
+            .collect();
+        gone.dedup();
+        for trust in self.replaced.iter().map(|held| &held.trust) {
+            trust.end_after(now, Duration::ZERO);
+        }
+        if let Some(held) = dropped {
+            held.trust.end_after(now, Duration::ZERO);
+        }
+        self.replaced.clear();
+        self.previous_seen = None;
+        gone.into_iter()
+            .map(|version| Event::PreviousWithdrawn { version })
+            .collect()
+    }
+
+    /// Revokes a version's keys and bundle, in whatever stage it is or will be; with
+    /// `spare_current`, not the keys that it shares with current. Tells whether a key of current
+    /// was hit.
+    pub(crate) fn revoke(&mut self, version: &VersionId, spare_current: bool) -> bool {
+        let spared: HashSet<Identity> = if spare_current {
+            identities(&self.current_keys).collect()
+        } else {
+            HashSet::new()
+        };
+        if let Some(record) = self.versions.get(version) {
+            record.trust.revoke();
+            let hit = record.keys.iter().filter(|key| !spared.contains(*key));
+            for key in hit.filter_map(|key| self.keys.get(key)) {
+                key.trust.revoke();
+            }
+        }
+        self.revoked.insert(version.clone(), spared);
+        *version == self.current.id || self.current_keys.iter().any(|key| key.trust.is_revoked())
+    }
+
+    /// Takes a revocation back; `false` where there was none.
+    pub(crate) fn restore(&mut self, version: &VersionId) -> bool {
+        if self.revoked.remove(version).is_none() {
+            return false;
+        }
+        let still = |identity: &Identity| {
+            self.revoked.iter().any(|(other, spared)| {
+                let record = self.versions.get(other);
+                record.is_some_and(|record| record.keys.contains(identity))
+                    && !spared.contains(identity)
+            })
+        };
+        if let Some(record) = self.versions.get(version) {
+            record.trust.restore();
+            for identity in record.keys.iter().filter(|identity| !still(identity)) {
+                if let Some(key) = self.keys.get(identity) {
+                    key.trust.restore();
+                }
+            }
+        }
+        true
+    }
+
+    /// What the previous stage is made of, for `revoke_previous`.
+    pub(crate) fn previous_versions(&self) -> Vec<VersionId> {
+        let replaced = self.replaced.iter().map(|held| &held.version);
+        let held = self.previous.iter().map(|held| &held.id);
+        let mut versions: Vec<_> = held.chain(replaced).cloned().collect();
+        versions.sort();
+        versions.dedup();
+        versions
+    }
+
+    pub(crate) fn is_revoked(&self, version: &VersionId) -> bool {
+        self.revoked.contains_key(version)
+    }
+}

@@ -1,0 +1,239 @@
+//! How a view moves through the stages: what becomes current, what enters its window, what pends.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, SystemTime},
+};
+
+use super::{Beside, Identity, Ledger, Proved, identities, limit};
+use crate::{
+    clock::Now,
+    event::Event,
+    snapshot::{Held, Trust, TrustedKey},
+    source::{Stage, VersionId},
+};
+
+impl<T> Ledger<T> {
+    pub(super) fn is_moved(&self, previous: &VersionId) -> bool {
+        self.previous_seen.as_ref() != Some(previous)
+    }
+
+    pub(super) fn install_current(&mut self, current: Proved<T>, flipped: bool, now: Now) {
+        let trust = self.record_version(&current, true);
+        if flipped {
+            self.current_since = now;
+        }
+        // The store made it current: the deadline of an earlier replacement is void.
+        trust.reopen();
+        self.current_keys = current
+            .keys
+            .iter()
+            .map(|key| {
+                let record = self.key_record(key);
+                record.was_current = true;
+                record.trust.reopen();
+                TrustedKey {
+                    key: key.clone(),
+                    stage: Stage::Current,
+                    version: current.id.clone(),
+                    trust: record.trust.clone(),
+                }
+            })
+            .collect();
+        if let Some(bundle) = current.bundle {
+            self.current = Held {
+                id: current.id,
+                bundle,
+                trust,
+            };
+        } else {
+            self.current.trust = trust;
+        }
+    }
+
+    /// The keys of a named previous that are not current's, their deadlines fixed.
+    pub(super) fn enter_window(
+        &mut self,
+        named: &Proved<T>,
+        fresh: &HashSet<Identity>,
+        before: &[TrustedKey],
+        now: Now,
+    ) -> Vec<TrustedKey> {
+        self.record_version(named, true);
+        let overlap = self.windows.overlap;
+        let mut entered = Vec::new();
+        for key in &named.keys {
+            if fresh.contains(key.identity()) {
+                continue;
+            }
+            let seen_leaving = before
+                .iter()
+                .any(|held| held.key.identity() == key.identity());
+            let record = self.key_record(key);
+            if !std::mem::replace(&mut record.was_current, true) {
+                // It was pending here and current in between, unseen: that deadline is void.
+                record.trust.reopen();
+            }
+            let window = if seen_leaving {
+                overlap
+            } else {
+                rest_of_window(overlap, named.replaced_at, now)
+            };
+            record.trust.end_after(now, window);
+            limit(&record.trust, named.not_after, now);
+            let trust = record.trust.clone();
+            if trust.holds(now) || trust.is_revoked() {
+                entered.push(TrustedKey {
+                    key: key.clone(),
+                    stage: Stage::Previous,
+                    version: named.id.clone(),
+                    trust,
+                });
+            }
+        }
+        entered
+    }
+
+    pub(super) fn install_previous(
+        &mut self,
+        named: Option<Proved<T>>,
+        absent: bool,
+        before: Option<Held<T>>,
+        moved: bool,
+        now: Now,
+        events: &mut Vec<Event>,
+    ) {
+        let overlap = self.windows.overlap;
+        if absent {
+            self.previous_seen = None;
+            let dropped = self.previous.take().or(before);
+            if let Some(held) = dropped {
+                held.trust.end_after(now, Duration::ZERO);
+                events.push(Event::PreviousWithdrawn { version: held.id });
+            }
+            return;
+        }
+        let flipped = before.is_some();
+        let holds = [before, self.previous.take()];
+        let held = match named {
+            Some(named) => {
+                let record = self.versions.get(&named.id).map(|it| it.trust.clone());
+                let trust = record.unwrap_or_else(Trust::open);
+                let seen = holds
+                    .iter()
+                    .flatten()
+                    .find(|held| held.id == named.id)
+                    .map(|held| held.bundle.clone());
+                let window = if flipped && seen.is_some() {
+                    overlap
+                } else if moved {
+                    rest_of_window(overlap, named.replaced_at, now)
+                } else {
+                    Duration::MAX
+                };
+                if window != Duration::MAX {
+                    trust.end_after(now, window);
+                }
+                limit(&trust, named.not_after, now);
+                self.previous_seen = Some(named.id.clone());
+                let bundle = seen.or(named.bundle);
+                bundle.map(|bundle| Held {
+                    id: named.id,
+                    bundle,
+                    trust,
+                })
+            }
+            None => {
+                let [before, previous] = holds;
+                if let Some(before) = &before {
+                    before.trust.end_after(now, overlap);
+                }
+                before.or(previous)
+            }
+        };
+        let wanted = !self.windows.release_previous_at_swap;
+        self.previous = held
+            .filter(|held| wanted && (held.trust.holds(now) || held.trust.is_revoked()))
+            .filter(|held| held.id != self.current.id);
+    }
+
+    pub(super) fn install_pending(
+        &mut self,
+        pending: Beside<T>,
+        current_created_at: Option<SystemTime>,
+        now: Now,
+        events: &mut Vec<Event>,
+    ) {
+        let was = self.pending.take();
+        let since = self.pending_since.take();
+        let pending = match pending {
+            Beside::Absent => {
+                self.pending_keys.clear();
+                return;
+            }
+            Beside::Unusable => {
+                self.pending = was;
+                self.pending_since = since;
+                return;
+            }
+            Beside::Proved(pending) => pending,
+        };
+        self.pending_keys.clear();
+        if let Some(reason) = self.why_not_pending(&pending, current_created_at) {
+            events.push(Event::StageSkipped {
+                stage: Stage::Pending,
+                version: Some(pending.id),
+                reason: reason.to_owned(),
+            });
+            return;
+        }
+        self.record_version(&pending, false);
+        let max_pending = self.windows.max_pending;
+        let taken: HashSet<Identity> = identities(&self.current_keys)
+            .chain(identities(&self.replaced))
+            .collect();
+        for key in &pending.keys {
+            if taken.contains(key.identity()) {
+                continue;
+            }
+            let record = self.key_record(key);
+            if record.was_current {
+                continue;
+            }
+            record.trust.end_after(now, max_pending);
+            let trust = record.trust.clone();
+            self.pending_keys.push(TrustedKey {
+                key: key.clone(),
+                stage: Stage::Pending,
+                version: pending.id.clone(),
+                trust,
+            });
+        }
+        self.pending_since = since.filter(|_| was.as_ref() == Some(&pending.id));
+        self.pending_since.get_or_insert(now.mono);
+        self.pending = Some(pending.id);
+    }
+
+    fn why_not_pending(
+        &self,
+        pending: &Proved<T>,
+        current_created_at: Option<SystemTime>,
+    ) -> Option<&'static str> {
+        if let (Some(pending), Some(current)) = (pending.created_at, current_created_at)
+            && pending < current
+        {
+            return Some("it is older than the current version");
+        }
+        let known = self.versions.get(&pending.id);
+        known
+            .is_some_and(|record| record.was_in_use)
+            .then_some("it was in use before")
+    }
+}
+
+/// What is left of a window that began before this process could see it. With no word from the
+/// source about when, it begins now.
+fn rest_of_window(overlap: Duration, began: Option<SystemTime>, now: Now) -> Duration {
+    let age = began.and_then(|began| now.wall.duration_since(began).ok());
+    overlap.saturating_sub(age.unwrap_or_default())
+}

@@ -1,0 +1,91 @@
+//! The user's code and its limits: what a refresh runs.
+
+use std::{error::Error, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use super::{Parts, Probe, guard::catch};
+use crate::{
+    keyring::JwtKey,
+    source::{BoxSource, Source},
+};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+type BoxError = Box<dyn Error + Send + Sync>;
+type PrepareFn<Raw, T> = dyn Fn(Arc<Raw>, Parts) -> Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>
+    + Send
+    + Sync;
+type KeyField<Raw> = dyn for<'a> Fn(&'a Raw) -> &'a JwtKey + Send + Sync;
+type OnSwap<T> = dyn Fn(&Arc<T>, &Arc<T>) + Send + Sync;
+
+/// From the document to the bundle.
+pub(super) enum Make<Raw, T> {
+    /// They are the same.
+    Same(fn(Arc<Raw>) -> Arc<T>),
+    Prepared(Box<PrepareFn<Raw, T>>),
+}
+
+/// The user's code and its limits.
+pub(super) struct Recipe<Raw, T> {
+    pub(super) source: Arc<BoxSource>,
+    pub(super) jwt_key: Option<Box<KeyField<Raw>>>,
+    pub(super) allow_weak: bool,
+    pub(super) raw_probes: Vec<Probe<Raw>>,
+    pub(super) make: Make<Raw, T>,
+    pub(super) probes: Vec<Probe<T>>,
+    pub(super) on_swap: Option<Box<OnSwap<T>>>,
+    pub(super) fetch_limit: Duration,
+    pub(super) probe_limit: Duration,
+}
+
+impl<Raw> Recipe<Raw, Raw> {
+    pub(super) fn new(source: BoxSource) -> Self {
+        Self {
+            source: Arc::new(source),
+            jwt_key: None,
+            allow_weak: false,
+            raw_probes: Vec::new(),
+            make: Make::Same(|raw| raw),
+            probes: Vec::new(),
+            on_swap: None,
+            fetch_limit: LIMIT,
+            probe_limit: LIMIT,
+        }
+    }
+
+    pub(super) fn with_make<T>(self, make: Make<Raw, T>) -> Recipe<Raw, T> {
+        Recipe {
+            source: self.source,
+            jwt_key: self.jwt_key,
+            allow_weak: self.allow_weak,
+            raw_probes: self.probes,
+            make,
+            probes: Vec::new(),
+            on_swap: None,
+            fetch_limit: self.fetch_limit,
+            probe_limit: self.probe_limit,
+        }
+    }
+}
+
+impl<Raw, T> Recipe<Raw, T> {
+    pub(super) fn source_name(&self) -> String {
+        catch(|| self.source.name()).unwrap_or_else(|_| "source".to_owned())
+    }
+
+    /// How long the proof of a new version may take: probes of one kind run at the same time.
+    pub(super) fn longest_proof(&self) -> Duration {
+        let raw = self
+            .raw_probes
+            .iter()
+            .map(|it| it.limit_or(self.probe_limit));
+        let made = self.probes.iter().map(|it| it.limit_or(self.probe_limit));
+        let preparing = match self.make {
+            Make::Same(_) => Duration::ZERO,
+            Make::Prepared(_) => self.probe_limit,
+        };
+        let longest = |limits: Option<Duration>| limits.unwrap_or_default();
+        longest(raw.max())
+            .saturating_add(preparing)
+            .saturating_add(longest(made.max()))
+    }
+}

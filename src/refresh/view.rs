@@ -1,0 +1,38 @@
+//! Which versions a view named: how an unchanged store is known without reading it again.
+
+use crate::source::{Side, VersionId, Versions};
+
+/// The ids of an accepted view: an equal one is no news.
+#[derive(PartialEq, Eq)]
+pub(super) struct View {
+    current: VersionId,
+    previous: SideId,
+    pending: SideId,
+}
+
+#[derive(PartialEq, Eq)]
+enum SideId {
+    Absent,
+    Unreadable,
+    Present(VersionId),
+}
+
+impl View {
+    pub(super) fn of(versions: &Versions) -> Self {
+        Self {
+            current: versions.current.id().clone(),
+            previous: SideId::of(&versions.previous),
+            pending: SideId::of(&versions.pending),
+        }
+    }
+}
+
+impl SideId {
+    fn of(side: &Side) -> Self {
+        match side {
+            Side::Absent => Self::Absent,
+            Side::Unreadable(_) => Self::Unreadable,
+            Side::Present(version) => Self::Present(version.id().clone()),
+        }
+    }
+}
