@@ -47,26 +47,16 @@ pub(super) struct Document {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fingerprint([u8; FINGERPRINT_BYTES]);
 
-/// Understands one stage of the mount at `root`.
-pub(super) fn parse(raw: Raw, root: &Path, stage: Stage) -> Found {
+/// Understands one stage.
+pub(super) fn parse(raw: Raw, stage: Stage) -> Found {
     let outcome = match raw {
         Raw::Absent => return Found::Missing,
         Raw::Unusable(error) => return Found::Unusable(error),
-        Raw::Fields(fields) if fields.is_empty() => return Found::Empty,
-        Raw::Fields(fields) => {
-            let shown = root.join(stage.as_str());
-            object_of_fields(fields, &shown)
-                .and_then(|object| document(object, None, &shown, stage))
-                .map(Some)
-        }
-        Raw::Json(contents) => {
-            let shown = if root.is_file() {
-                root.to_owned()
-            } else {
-                root.join(format!("{stage}.json"))
-            };
-            document_of_json(contents, &shown, stage)
-        }
+        Raw::Fields(_, fields) if fields.is_empty() => return Found::Empty,
+        Raw::Fields(shown, fields) => object_of_fields(fields, &shown)
+            .and_then(|object| document(object, None, &shown, stage))
+            .map(Some),
+        Raw::Json(shown, contents) => document_of_json(contents, &shown, stage),
     };
     match outcome {
         Ok(Some(document)) => Found::Document(document),

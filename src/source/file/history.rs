@@ -7,7 +7,7 @@ use super::{
     layout::Mount,
     read::malformed,
 };
-use crate::source::{Side, SourceError, SourceErrorKind, Version, VersionId, Versions};
+use crate::source::{SourceError, SourceErrorKind, Version, VersionId, Versions, version::Side};
 
 /// All stages of one view, understood.
 pub(super) struct Stages {

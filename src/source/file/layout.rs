@@ -36,19 +36,19 @@ pub(super) struct View {
     pub(super) mount: Mount,
 }
 
-/// What one stage holds.
+/// What one stage holds, and the path that the operator knows it by.
 pub(super) enum Raw {
     Absent,
-    Json(Contents),
+    Json(PathBuf, Contents),
     /// One file for each field.
-    Fields(BTreeMap<String, Contents>),
+    Fields(PathBuf, BTreeMap<String, Contents>),
     Unusable(SourceError),
 }
 
 /// What the path is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mount {
-    /// The kubelet writes it, or its stage folders.
+    /// The kubelet writes it, or its stage folders, or what the single file links to.
     Kubelet,
     Directory,
     SingleFile,
@@ -117,11 +117,20 @@ fn pass(root: &Path, at: &mut dyn FnMut(Step)) -> Result<Pass, SourceError> {
 struct Gone;
 
 fn single_file(path: &Path, root: &Path) -> Result<View, Gone> {
+    let contents = read_file(path, root);
+    let is_linked = root.is_symlink()
+        && root
+            .parent()
+            .is_some_and(|parent| Dir::resolve(parent.to_owned()).is_linked());
     Ok(View {
-        current: or_unusable(read_file(path, root).map(Raw::Json))?,
+        current: or_unusable(contents.map(|contents| Raw::Json(root.to_owned(), contents)))?,
         previous: Raw::Absent,
         pending: Raw::Absent,
-        mount: Mount::SingleFile,
+        mount: if is_linked {
+            Mount::Kubelet
+        } else {
+            Mount::SingleFile
+        },
     })
 }
 
@@ -239,13 +248,21 @@ impl Form {
         match self {
             Self::Absent => Ok(Raw::Absent),
             Self::Unusable(error) => Ok(Raw::Unusable(error)),
-            Self::Json { path, shown } => or_unusable(read_file(&path, &shown).map(Raw::Json)),
-            Self::Folder { dir, shown, names } => or_unusable(read_fields(&dir, &shown, names)),
+            Self::Json { path, shown } => {
+                or_unusable(read_file(&path, &shown).map(|contents| Raw::Json(shown, contents)))
+            }
+            Self::Folder { dir, shown, names } => or_unusable(
+                read_fields(&dir, &shown, names).map(|fields| Raw::Fields(shown, fields)),
+            ),
         }
     }
 }
 
-fn read_fields(dir: &Dir, shown: &Path, names: Vec<OsString>) -> Result<Raw, Interrupt> {
+fn read_fields(
+    dir: &Dir,
+    shown: &Path,
+    names: Vec<OsString>,
+) -> Result<BTreeMap<String, Contents>, Interrupt> {
     let mut fields = BTreeMap::new();
     for name in names {
         let shown = shown.join(&name);
@@ -255,7 +272,7 @@ fn read_fields(dir: &Dir, shown: &Path, names: Vec<OsString>) -> Result<Raw, Int
             .map_err(|_| Interrupt::Refused(malformed(&shown, "the file's name is not UTF-8")))?;
         fields.insert(name, contents);
     }
-    Ok(Raw::Fields(fields))
+    Ok(fields)
 }
 
 fn or_unusable(outcome: Result<Raw, Interrupt>) -> Result<Raw, Gone> {
@@ -289,8 +306,8 @@ impl PartialEq for Raw {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Absent, Self::Absent) => true,
-            (Self::Json(a), Self::Json(b)) => a == b,
-            (Self::Fields(a), Self::Fields(b)) => a == b,
+            (Self::Json(at, a), Self::Json(other, b)) => at == other && a == b,
+            (Self::Fields(at, a), Self::Fields(other, b)) => at == other && a == b,
             (Self::Unusable(a), Self::Unusable(b)) => {
                 a.kind() == b.kind() && a.to_string() == b.to_string()
             }

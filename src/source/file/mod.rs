@@ -206,11 +206,10 @@ impl Source for File {
 
 fn read_stages(path: &Path) -> Result<Stages, SourceError> {
     let view = layout::view(path, &mut |_| ())?;
-    let parse = |raw, stage| document::parse(raw, path, stage);
     Ok(Stages {
-        current: parse(view.current, Stage::Current),
-        previous: parse(view.previous, Stage::Previous),
-        pending: parse(view.pending, Stage::Pending),
+        current: document::parse(view.current, Stage::Current),
+        previous: document::parse(view.previous, Stage::Previous),
+        pending: document::parse(view.pending, Stage::Pending),
         mount: view.mount,
     })
 }

@@ -108,6 +108,8 @@ impl Live {
         let stale = Arc::new(AtomicBool::new(false));
         let scope = Scope {
             parent: root.parent().map(Path::to_owned),
+            // A link to a file changes with what it points to, such as a `..data` beside it.
+            siblings_matter: root.is_symlink() && root.is_file(),
             root: root.to_owned(),
             watched: targets.iter().map(|target| target.path.clone()).collect(),
         };
@@ -169,6 +171,7 @@ fn targets(root: &Path) -> Vec<Target> {
 /// Which of a watcher's events matter.
 struct Scope {
     parent: Option<PathBuf>,
+    siblings_matter: bool,
     root: PathBuf,
     watched: Vec<PathBuf>,
 }
@@ -201,8 +204,9 @@ impl Scope {
     }
 
     fn concerns(&self, event: &Event) -> bool {
-        let is_siblings =
-            |path: &PathBuf| *path != self.root && path.parent() == self.parent.as_deref();
+        let is_siblings = |path: &PathBuf| {
+            !self.siblings_matter && *path != self.root && path.parent() == self.parent.as_deref()
+        };
         let is_parents =
             |path: &PathBuf| self.parent.as_ref() == Some(path) && !is_structural(event.kind);
         event.paths.is_empty()
@@ -275,6 +279,7 @@ mod tests {
     fn scope() -> Scope {
         Scope {
             parent: Some("/run".into()),
+            siblings_matter: false,
             root: "/run/secrets".into(),
             watched: vec!["/run/secrets".into(), "/run".into()],
         }
