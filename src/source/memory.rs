@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Side, Source, SourceError, Version, VersionId, Versions};
+use super::{Source, SourceError, Version, VersionId, Versions, version::Side};
 
 /// A source whose versions are set by the program, to test a server against rotations, outages
 /// and revocations.

@@ -334,18 +334,11 @@ mod tests {
 
     #[test]
     fn the_digest_is_that_of_sorted_json_without_spaces() {
-        // printf '%s' '{"a":[1,true,null],"b":{"c":"\n","d":[]}}' | sha256sum | cut -c1-32
-        let expected = digest::digest(
-            &digest::SHA256,
-            br#"{"a":[1,true,null],"b":{"c":"\n","d":[],"e":{}}}"#,
-        );
-        let hex: String = expected.as_ref()[..16]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        // printf '%s' '{"a":[1,true,null],"b":{"c":"\n","d":[],"e":{}}}' | sha256sum | cut -c1-32
+        let expected = "sha256:dff154ba3730e4c56c0f4a2cf478a4ee";
         let id =
             fingerprint(r#" { "b": {"e": {}, "d": [ ], "c": "\u000a"}, "a": [1, true, null] } "#);
-        assert_eq!(id, format!("sha256:{hex}"));
+        assert_eq!(id, expected);
     }
 
     #[test]

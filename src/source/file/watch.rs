@@ -42,6 +42,15 @@ impl Signal {
         })
     }
 
+    #[cfg(test)]
+    pub(super) async fn first_count(&self) -> u64 {
+        let mut events = self.events.subscribe();
+        events
+            .wait_for(|count| *count > 0)
+            .await
+            .map_or(0, |count| *count)
+    }
+
     fn raise(&self) {
         self.events.send_modify(|count| *count += 1);
     }
