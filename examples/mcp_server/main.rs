@@ -1,0 +1,206 @@
+//! An MCP server whose secrets sit in a directory and rotate while it runs.
+//!
+//! ```sh
+//! cargo run --example mcp_server --features file,axum,rmcp
+//! ```
+//!
+//! It prints what to type next. The way of a secret: [`directory`] (the files), [`app`] (the
+//! keyring, the layer, the routes), [`tools`] (arguments of MCP tools), [`upstream`] (who is
+//! called with the API key).
+
+use std::{
+    error::Error,
+    fmt::Display,
+    io::{self, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_secrets::{
+    Keyring,
+    event::{Event, Events},
+    source::File,
+};
+
+mod app;
+mod directory;
+mod tools;
+mod upstream;
+
+use app::{App, Settings};
+use directory::Directory;
+use upstream::Upstream;
+
+/// An MCP server whose secrets rotate while it runs
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// The directory with `current.json`; a private one is made if there is none
+    #[arg(long, value_name = "DIR")]
+    secrets: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    log_to_stderr();
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mcp_server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+    let settings = arguments.settings;
+    let directory = Directory::open(arguments.secrets)?;
+    let secrets = std::path::absolute(directory.path())?;
+    let upstream = Upstream::new({
+        let secrets = secrets.clone();
+        move |api_key| directory::upstream_accepts(&secrets, api_key)
+    });
+    let ended = end_of_service()?;
+    let keyring = app::keyring(File::new(&secrets), &settings, upstream.clone()).await?;
+    let events = keyring.subscribe();
+    let listener = TcpListener::bind(arguments.listen)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}", arguments.listen))?;
+
+    let origin = format!("http://{}", listener.local_addr()?);
+    say(format_args!("listening on {origin}"));
+    if let Directory::Ours(_) = directory {
+        say(format_args!(
+            "secrets in {}: made for this run, removed at its end",
+            secrets.display()
+        ));
+    }
+    say(welcome(&origin, &secrets, &keyring, &settings));
+    tokio::spawn(follow(events, keyring.clone(), settings.clone()));
+
+    let stop = CancellationToken::new();
+    tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            ended.await;
+            stop.cancel();
+        }
+    });
+    app::serve(listener, keyring, &settings, upstream, stop).await?;
+    say("ended");
+    Ok(())
+}
+
+/// Resolves at Ctrl-C or SIGTERM. The handlers stand when this returns.
+fn end_of_service() -> io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        Ok(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        })
+    }
+    #[cfg(not(unix))]
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+/// What the keyring tells, and warnings of everything else.
+fn log_to_stderr() {
+    use tracing_subscriber::{
+        Layer, filter::Targets, fmt::layer, layer::SubscriberExt, registry, util::SubscriberInitExt,
+    };
+
+    let targets = Targets::new()
+        .with_default(tracing::Level::WARN)
+        .with_target("tower_secrets", tracing::Level::INFO);
+    let to_stderr = layer().with_writer(io::stderr).with_filter(targets);
+    registry().with(to_stderr).init();
+}
+
+/// Tells of each reload, with a token of the new key: scripts can follow.
+async fn follow(mut events: Events, keyring: Keyring<App>, settings: Settings) {
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Reloaded {
+                generation,
+                version,
+                ..
+            } => {
+                say(format_args!(
+                    "reloaded: generation {generation}, version {version}"
+                ));
+                say(token_line(&keyring, &settings));
+            }
+            Event::ReloadFailed(error) | Event::ReloadError(error) => {
+                say(format_args!("not reloaded: {error}"));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn token(keyring: &Keyring<App>, settings: &Settings) -> Result<String, String> {
+    let claims = app::claims(settings, "alice");
+    let token = keyring.signer().sign(&claims);
+    token.map_err(|error| error.to_string())
+}
+
+fn token_line(keyring: &Keyring<App>, settings: &Settings) -> String {
+    match token(keyring, settings) {
+        Ok(token) => format!("token: {token}"),
+        Err(error) => format!("no token: {error}; bring one that your issuer has signed"),
+    }
+}
+
+fn welcome(
+    origin: &str,
+    secrets: &Path,
+    keyring: &Keyring<App>,
+    settings: &Settings,
+) -> impl Display {
+    let token_line = token_line(keyring, settings);
+    let token = token(keyring, settings).unwrap_or_else(|_| "TOKEN".to_owned());
+    let secrets = secrets.display();
+    let id = std::process::id();
+    format!(
+        r#"{token_line}
+
+Call it, in another terminal:
+  curl -H 'Authorization: Bearer {token}' {origin}/whoami
+
+Call a tool (Node 22 or newer):
+  npx @modelcontextprotocol/inspector --cli {origin}/mcp --transport http \
+    --header 'Authorization: Bearer {token}' --method tools/call --tool-name quote
+
+Rotate (the change is seen at once; the old token stays good for the overlap):
+  cd '{secrets}' && umask 077
+  random() {{ head -c 32 /dev/urandom | base64; }}
+  cp current.json next && mv next previous.json
+  printf '{{"jwt_secret":"%s","api_key":"%s","db_password":"%s"}}' "$(random)" "$(random)" "$(random)" > next
+  mv next current.json
+Ask for a reload:
+  kill -HUP {id}
+A new api_key that begins with "bad" is refused by the upstream, so the old bundle stays.
+"#
+    )
+}
+
+/// A reader that has gone away, such as `head`, is no reason to end.
+fn say(line: impl Display) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
