@@ -18,7 +18,9 @@
 //! | `secrets_drained` | info | `generation`, `version`: its last reader is gone |
 //! | `secrets_stale` | warn | `age_secs`: the source has not answered for `max_staleness` |
 //!
-//! Sources add their own, such as `secrets_previous_not_durable` of the `File` source. Version and
+//! Sources add their own: `File` tells of `secrets_previous_not_durable`,
+//! `secrets_previous_without_not_after`, `secrets_watch_unavailable` and
+//! `secrets_mount_may_never_update`, `Fallback` of `secrets_fallback_used`. Version and
 //! key ids appear, values never.
 
 use std::time::Duration;

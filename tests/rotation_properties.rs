@@ -396,21 +396,24 @@ async fn ask(keyring: &Keyring<App>, token: &str) -> Option<Stage> {
     }
 }
 
+fn under_paused_time(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(test);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(400),
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
 
     #[test]
     fn every_token_is_worth_what_the_rules_say(acts in acts()) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(async {
+        under_paused_time(async {
             let mut run = Run::start().await;
             run.check().await;
             for act in &acts {
@@ -425,12 +428,7 @@ proptest! {
     /// no token and open no window.
     #[test]
     fn rotating_another_field_logs_nobody_out(rotations in 1..30usize) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(async {
+        under_paused_time(async {
             let mut run = Run::start().await;
             let token = run.tokens[&0].clone();
             for _ in 0..rotations {
