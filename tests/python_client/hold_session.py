@@ -60,9 +60,11 @@ async def main(url: str, mode: str) -> None:
         Client(streamable_http_client(url, http_client=http), mode=mode) as client,
     ):
 
+        ending = asyncio.Event()
+
         async def call_without_pause() -> None:
             nonlocal calls
-            while True:
+            while not ending.is_set():
                 for tool in TOOLS:
                     await call(client, tool)
                     calls += 1
@@ -74,17 +76,14 @@ async def main(url: str, mode: str) -> None:
                 print(json.dumps(round), flush=True)
                 line = await stdin.readline()
                 if not line:
+                    ending.set()
                     return
                 auth.token = line.decode().strip()
 
-        # Whichever fails first ends both.
-        background = asyncio.create_task(call_without_pause())
-        rounds = asyncio.create_task(a_round_for_each_token())
-        done, _ = await asyncio.wait({background, rounds}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-        background.cancel()
-        await asyncio.wait({background})
+        # Whichever fails ends the other.
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(call_without_pause())
+            tasks.create_task(a_round_for_each_token())
 
 
 asyncio.run(main(*sys.argv[1:]))
