@@ -6,7 +6,7 @@
 //! | `secrets_reloaded` | info | `generation`, `version`, `trigger` |
 //! | `secrets_unchanged` | debug | `generation` |
 //! | `secrets_reload_requested` | debug (timer), info | `trigger` |
-//! | `secrets_reload_failed` | error | `step`, `probe`, `version`, `error`: a new version was refused |
+//! | `secrets_reload_failed` | error (debug while the version waits to be tried again) | `step`, `probe`, `version`, `error`: a new version was refused |
 //! | `secrets_reload_error` | error | `error`, `kind`: the source gave no answer |
 //! | `secrets_probe_warning` | warn | `probe`, `version`, `error`: refused at start, where it only warns |
 //! | `secrets_stage_skipped` | warn | `stage`, `version`, `reason` |
@@ -164,6 +164,11 @@ impl Event {
             Self::ReloadFailed(error) => {
                 let step = error.failed_step().map(tracing::field::display);
                 let version = error.version().map(tracing::field::display);
+                if error.is_quarantined() {
+                    // It was told when it was tried; this time nothing was.
+                    debug!(step, version, error = %error, "secrets_reload_failed");
+                    return;
+                }
                 error!(
                     step,
                     probe = error.probe_name(),

@@ -84,6 +84,9 @@ impl<T: Send + Sync + 'static> Secrets<T> {
     ///    one in 10 s); then the newest bundle, if its version differs;
     /// 3. the previous bundle, while it is trusted.
     ///
+    /// Within those 10 s a second withdrawal by the upstream is met by the next ordinary refresh
+    /// only.
+    ///
     /// Each is tried at most once. The error that comes back is that of the newest credential
     /// tried. It is how a credential that the upstream revoked at once does not become an outage,
     /// and the one thing that looks past this snapshot.

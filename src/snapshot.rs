@@ -51,19 +51,7 @@ impl Trust {
 
     /// Whether it is trusted at this moment.
     pub(crate) fn holds(&self, now: Now) -> bool {
-        if self.revoked.load(Ordering::Acquire) {
-            return false;
-        }
-        let mono = self.deadline_mono.load(Ordering::Acquire);
-        if mono == NEVER {
-            return true;
-        }
-        nanos(now.mono) < mono
-            && wall_nanos(now.wall)
-                < self
-                    .deadline_wall
-                    .load(Ordering::Acquire)
-                    .saturating_add(nanos(SLEEP_TOLERANCE))
+        !self.is_revoked() && self.remaining(now).is_none_or(|rest| !rest.is_zero())
     }
 
     /// Ends the trust `after` this moment, or earlier where a deadline already says so.
@@ -95,16 +83,20 @@ impl Trust {
         self.revoked.load(Ordering::Acquire)
     }
 
-    /// How long it is still trusted; `None` while no deadline is set.
+    /// How long its deadline is away, whether it was revoked or not; `None` while it has none.
     pub(crate) fn remaining(&self, now: Now) -> Option<Duration> {
         let mono = self.deadline_mono.load(Ordering::Acquire);
-        (mono != NEVER).then(|| {
-            if self.holds(now) {
-                Duration::from_nanos(mono.saturating_sub(nanos(now.mono)))
-            } else {
-                Duration::ZERO
-            }
-        })
+        if mono == NEVER {
+            return None;
+        }
+        let wall = self.deadline_wall.load(Ordering::Acquire);
+        let slept_through = wall_nanos(now.wall) >= wall.saturating_add(nanos(SLEEP_TOLERANCE));
+        let rest = if slept_through {
+            0
+        } else {
+            mono.saturating_sub(nanos(now.mono))
+        };
+        Some(Duration::from_nanos(rest))
     }
 }
 

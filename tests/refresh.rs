@@ -438,6 +438,12 @@ async fn build_waits_for_a_store_that_comes_up_and_not_for_a_bad_document() {
     store.fail_next(3, down());
     builder(store).build().await.unwrap();
 
+    let store = Memory::new(doc("one"));
+    let missing = SourceError::new(SourceErrorKind::NotFound, "there is no such secret");
+    store.fail_next(1, missing);
+    builder(store.clone()).build().await.unwrap_err();
+    assert_eq!(store.fetches(), 1, "a mistyped name is told at once");
+
     let store = Memory::new(r#"{"key":"#);
     let start = Instant::now();
     let error = builder(store).build().await.unwrap_err();

@@ -276,6 +276,30 @@ async fn a_revocation_holds_at_once_and_whatever_the_store_says() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_revoked_previous_does_not_expire_early_and_can_be_restored() {
+    let world = World::new(Memory::new(doc(1))).await;
+    let old = token(&world.keyring.signer());
+    world.rotate(doc(2)).await;
+    let mut events = world.keyring.subscribe();
+    let revoked = world.keyring.revoke_previous();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(matches!(events.next().await, Some(Event::Revoked { .. })));
+    assert_eq!(world.ask(&old).await, REFUSED);
+    assert!(world.keyring.restore(&revoked[0]));
+    assert_eq!(world.ask(&old).await, Ok(Stage::Previous));
+    assert!(world.keyring.current().previous().is_some());
+    loop {
+        match events.next().await.unwrap() {
+            Event::PreviousExpired { .. } => break,
+            Event::Restored { .. } | Event::Drained { .. } => {}
+            Event::ReloadRequested { .. } | Event::Unchanged { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(world.ask(&old).await, REFUSED);
+}
+
+#[tokio::test(start_paused = true)]
 async fn revoking_current_refuses_its_tokens_and_asks_for_a_successor() {
     let world = World::new(Memory::new(doc(1))).await;
     let old = token(&world.keyring.signer());

@@ -234,7 +234,7 @@ impl Run {
         if kind == Kind::Withdrawn {
             self.truth.withdraw(&self.current.api_key);
         }
-        if number.is_multiple_of(3) {
+        if number % 3 == 1 {
             hang_up()?;
         }
         let outcome = if kind == Kind::Bad {

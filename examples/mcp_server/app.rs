@@ -58,13 +58,9 @@ pub(crate) async fn keyring(
     settings: &Settings,
     upstream: Upstream,
 ) -> Result<Keyring<App>, BuildError> {
-    // The least overlap that is allowed grows with these, so they follow a short interval.
-    let limit = settings.refresh_every.min(Duration::from_secs(10));
     Keyring::<App>::builder(source)
         .refresh_every(settings.refresh_every)
         .overlap(settings.overlap)
-        .fetch_limit(limit)
-        .probe_limit(limit)
         .jwt_key(|app| &app.jwt_secret)
         .probe("api_key", move |app: Arc<App>| {
             let upstream = upstream.clone();

@@ -16,11 +16,14 @@ use crate::{
     clock::{Clock, SystemClock},
     event::{Event, Teller},
     keyring::{JwtKey, Keyring, Settings, ledger::Windows, verify},
-    source::BoxSource,
+    source::{BoxSource, SourceErrorKind},
 };
 
 /// The default overlap window, unless the refresh interval and the time limits ask for more.
 const OVERLAP: Duration = Duration::from_secs(900);
+
+/// The default time limit of a fetch and of a probe.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// Nobody means more, and sums with it cannot overflow.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
@@ -31,7 +34,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
 /// |---|---|
 /// | [`refresh_every`](Self::refresh_every) | 300 s |
 /// | [`overlap`](Self::overlap) | 900 s, or what the interval and the limits need |
-/// | [`fetch_limit`](Self::fetch_limit), [`probe_limit`](Self::probe_limit) | 10 s each |
+/// | [`fetch_limit`](Self::fetch_limit), [`probe_limit`](Self::probe_limit) | 10 s each, or the refresh interval where that is shorter |
 /// | [`max_pending`](Self::max_pending) | 24 h |
 /// | [`start_budget`](Self::start_budget) | 30 s |
 /// | [`max_staleness`](Self::max_staleness), [`refuse_after`](Self::refuse_after) | off |
@@ -39,6 +42,8 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
 pub struct Builder<Raw, T = Raw> {
     recipe: Recipe<Raw, T>,
     refresh_every: Duration,
+    fetch_limit: Option<Duration>,
+    probe_limit: Option<Duration>,
     overlap: Option<Duration>,
     max_pending: Duration,
     release_previous_at_swap: bool,
@@ -54,6 +59,8 @@ impl<Raw: DeserializeOwned + Send + Sync + 'static> Builder<Raw> {
         Self {
             recipe: Recipe::new(source),
             refresh_every: Duration::from_secs(300),
+            fetch_limit: None,
+            probe_limit: None,
             overlap: None,
             max_pending: Duration::from_secs(24 * 3600),
             release_previous_at_swap: false,
@@ -117,6 +124,8 @@ impl<Raw: DeserializeOwned + Send + Sync + 'static> Builder<Raw> {
         Builder {
             recipe: self.recipe.with_make(make),
             refresh_every: self.refresh_every,
+            fetch_limit: self.fetch_limit,
+            probe_limit: self.probe_limit,
             overlap: self.overlap,
             max_pending: self.max_pending,
             release_previous_at_swap: self.release_previous_at_swap,
@@ -212,16 +221,16 @@ where
         self
     }
 
-    /// How long one fetch may take. Default 10 s.
+    /// How long one fetch may take. Default 10 s, or the refresh interval where that is shorter.
     pub fn fetch_limit(mut self, limit: Duration) -> Self {
-        self.recipe.fetch_limit = limit;
+        self.fetch_limit = Some(limit);
         self
     }
 
     /// How long the `prepare` step, and each probe without a limit of its own, may take. Default
-    /// 10 s.
+    /// 10 s, or the refresh interval where that is shorter.
     pub fn probe_limit(mut self, limit: Duration) -> Self {
-        self.recipe.probe_limit = limit;
+        self.probe_limit = Some(limit);
         self
     }
 
@@ -263,7 +272,8 @@ where
     /// current tokio runtime. There is no keyring without a snapshot.
     ///
     /// A source that gives no answer, and a required probe or `prepare` step that refuses, is
-    /// tried again within the [`start_budget`](Self::start_budget).
+    /// tried again within the [`start_budget`](Self::start_budget). A secret that does not exist,
+    /// and a document that is malformed or has a bad key, is an error at once.
     ///
     /// # Errors
     /// When settings contradict each other (the text shows the numbers), and when the first
@@ -274,7 +284,10 @@ where
     ///
     /// # Cancellation safety
     /// Dropping the future leaves nothing running.
-    pub async fn build(self) -> Result<Keyring<T>, BuildError> {
+    pub async fn build(mut self) -> Result<Keyring<T>, BuildError> {
+        let limit = LIMIT.min(self.refresh_every);
+        self.recipe.fetch_limit = self.fetch_limit.unwrap_or(limit);
+        self.recipe.probe_limit = self.probe_limit.unwrap_or(limit);
         let windows = self.check()?;
         verify::install_crypto_provider();
         let hangups = if self.reload_on_sighup {
@@ -363,9 +376,15 @@ where
     }
 }
 
-/// Whether another try may end better: not where the document itself is at fault.
+/// Whether another try may end better: not where the secret itself is at fault.
 fn may_pass(error: &RefreshError) -> bool {
-    !matches!(error.failed_step(), Some(Step::Parse | Step::Keys))
+    match error.source_error() {
+        Some(error) => !matches!(
+            error.kind(),
+            SourceErrorKind::NotFound | SourceErrorKind::Malformed
+        ),
+        None => !matches!(error.failed_step(), Some(Step::Parse | Step::Keys)),
+    }
 }
 
 impl<Raw, T> fmt::Debug for Builder<Raw, T> {

@@ -8,8 +8,6 @@ use crate::{
     source::{BoxSource, Source},
 };
 
-const LIMIT: Duration = Duration::from_secs(10);
-
 type BoxError = Box<dyn Error + Send + Sync>;
 type PrepareFn<Raw, T> = dyn Fn(Arc<Raw>, Parts) -> Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>
     + Send
@@ -33,6 +31,7 @@ pub(super) struct Recipe<Raw, T> {
     pub(super) make: Make<Raw, T>,
     pub(super) probes: Vec<Probe<T>>,
     pub(super) on_swap: Option<Box<OnSwap<T>>>,
+    /// Both limits are set by `build`.
     pub(super) fetch_limit: Duration,
     pub(super) probe_limit: Duration,
 }
@@ -47,8 +46,8 @@ impl<Raw> Recipe<Raw, Raw> {
             make: Make::Same(|raw| raw),
             probes: Vec::new(),
             on_swap: None,
-            fetch_limit: LIMIT,
-            probe_limit: LIMIT,
+            fetch_limit: Duration::ZERO,
+            probe_limit: Duration::ZERO,
         }
     }
 
