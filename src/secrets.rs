@@ -79,10 +79,12 @@ impl<T: Send + Sync + 'static> Secrets<T> {
     /// Calls an upstream with the current credential and, where that is refused, with what else
     /// may work:
     ///
-    /// 1. the current bundle;
+    /// 1. the bundle of this snapshot, unless it was revoked or its window ended meanwhile;
     /// 2. after an authentication failure a refresh is asked for (shared by all callers, at most
     ///    one in 10 s); then the newest bundle, if its version differs;
     /// 3. the previous bundle, while it is trusted.
+    ///
+    /// Where everything was revoked, the newest is tried all the same, for its error.
     ///
     /// Within those 10 s a second withdrawal by the upstream is met by the next ordinary refresh
     /// only.
@@ -124,23 +126,28 @@ impl<T: Send + Sync + 'static> Secrets<T> {
         F: FnMut(Arc<T>) -> Fut,
         Fut: Future<Output = Result<R, Attempt<E>>>,
     {
-        let first = match op(self.bundle()).await {
-            Ok(result) => return Ok(result),
-            Err(Attempt::Other(error)) => return Err(error),
-            Err(Attempt::Unauthenticated(error)) => error,
-        };
+        let mut refused = None;
+        let now = self.snapshot.clock.now();
+        // A pinned credential that was revoked meanwhile is not sent any more.
+        if self.snapshot.current.trust.holds(now) {
+            match op(self.bundle()).await {
+                Ok(result) => return Ok(result),
+                Err(Attempt::Other(error)) => return Err(error),
+                Err(Attempt::Unauthenticated(error)) => refused = Some(error),
+            }
+        }
         let newest = match self.keyring.upgrade() {
             Some(keyring) => keyring.newest_after_refusal(self.version()).await,
             None => self.clone(),
         };
-        let mut answer = first;
-        if newest.version() != self.version() {
-            match op(newest.bundle()).await {
+        let answer = match refused {
+            Some(error) if newest.version() == self.version() => error,
+            _ => match op(newest.bundle()).await {
                 Ok(result) => return Ok(result),
                 Err(Attempt::Other(error)) => return Err(error),
-                Err(Attempt::Unauthenticated(error)) => answer = error,
-            }
-        }
+                Err(Attempt::Unauthenticated(error)) => error,
+            },
+        };
         let Some(previous) = newest.snapshot.previous() else {
             return Err(answer);
         };

@@ -158,6 +158,11 @@ impl<T> Ledger<T> {
             before_keys.iter().filter(gone).map(as_previous)
         };
 
+        let previous = match previous {
+            // A copy of current, as an operator makes it before the rotation: none yet.
+            Beside::Proved(copy) if copy.id == self.current.id => Beside::Unusable,
+            other => other,
+        };
         let absent = matches!(previous, Beside::Absent);
         let named = match previous {
             // A previous that did not move along with a flip is one the store has not caught up
@@ -165,7 +170,6 @@ impl<T> Ledger<T> {
             Beside::Proved(named) if !flipped || self.is_moved(&named.id) => Some(named),
             Beside::Proved(_) | Beside::Unusable | Beside::Absent => None,
         };
-        let moved = named.as_ref().is_some_and(|named| self.is_moved(&named.id));
 
         let mut replaced: Vec<TrustedKey> = match &named {
             Some(named) => self.enter_window(named, &fresh, &before_keys, now),
@@ -204,7 +208,7 @@ impl<T> Ledger<T> {
             }
         }
         self.replaced = replaced;
-        self.install_previous(named, absent, flipped.then_some(before), moved, now, events);
+        self.install_previous(named, absent, flipped.then_some(before), now, events);
         let since = self.previous_since.take();
         self.previous_since = self.shown_previous().map(|id| match since {
             Some((shown, since)) if shown == id => (shown, since),
@@ -283,22 +287,25 @@ impl<T> Ledger<T> {
     }
 
     fn key_record(&mut self, key: &PreparedKey) -> &mut KeyRecord {
-        self.keys.get_or_insert(*key.identity(), || KeyRecord {
+        let fresh = || KeyRecord {
             trust: Trust::open(),
             was_current: false,
-        })
+        };
+        self.keys
+            .get_or_insert(*key.identity(), fresh, |record| matters(&record.trust))
     }
 
     /// Enters a version into the books; its keys take over a revocation that was waiting for it.
     fn record_version(&mut self, version: &Proved<T>, in_use: bool) -> Arc<Trust> {
         let keys: Vec<Identity> = version.keys.iter().map(|key| *key.identity()).collect();
+        let fresh = || VersionRecord {
+            trust: Trust::open(),
+            keys: Vec::new(),
+            was_in_use: false,
+        };
         let record = self
             .versions
-            .get_or_insert(version.id.clone(), || VersionRecord {
-                trust: Trust::open(),
-                keys: Vec::new(),
-                was_in_use: false,
-            });
+            .get_or_insert(version.id.clone(), fresh, |record| matters(&record.trust));
         record.was_in_use |= in_use;
         record.keys.clone_from(&keys);
         let trust = record.trust.clone();
@@ -312,6 +319,11 @@ impl<T> Ledger<T> {
         }
         trust
     }
+}
+
+/// Whether forgetting it would undo a revocation, or part it from a snapshot that holds it.
+fn matters(trust: &Arc<Trust>) -> bool {
+    trust.is_revoked() || Arc::strong_count(trust) > 1
 }
 
 fn identities(keys: &[TrustedKey]) -> impl Iterator<Item = Identity> + '_ {

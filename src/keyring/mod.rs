@@ -19,7 +19,7 @@ pub use registered::{Audience, RegisteredClaims};
 pub(crate) mod ledger;
 
 mod shared;
-pub(crate) use shared::{LoopEnds, Request, Settings, Shared};
+pub(crate) use shared::{LoopEnds, Reply, Request, Settings, Shared};
 
 mod signer;
 pub use signer::Signer;

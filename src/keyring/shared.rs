@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::{
     Keyring,
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     clock::{Clock, Now},
     event::{Event, Teller},
-    refresh::{RefreshError, Refreshed, Trigger},
+    refresh::{RefreshError, Refreshed, Trigger, catch},
     secrets::Secrets,
     snapshot::{Cell, DropSignal, Snapshot},
     source::VersionId,
@@ -42,7 +42,8 @@ pub(crate) struct Shared<T> {
     pub(super) stop: watch::Sender<bool>,
     pub(super) done: watch::Receiver<()>,
     retired: Arc<Notify>,
-    last_refusal: AsyncMutex<Option<Duration>>,
+    /// The last refresh that upstreams asked for: since when, and whether it has ended.
+    last_refusal: Mutex<Option<(Duration, watch::Receiver<()>)>>,
 }
 
 /// What the handles need to know of the builder's settings.
@@ -69,7 +70,14 @@ struct Retired<T> {
 /// A wish for a refresh, and who wants to know what came of it.
 pub(crate) struct Request {
     pub(crate) trigger: Trigger,
-    pub(crate) reply: Option<oneshot::Sender<Result<Refreshed, RefreshError>>>,
+    pub(crate) reply: Option<Reply>,
+}
+
+/// How those who asked learn of the end.
+pub(crate) enum Reply {
+    Answer(oneshot::Sender<Result<Refreshed, RefreshError>>),
+    /// Dropped at the end.
+    End(#[expect(dead_code, reason = "it is held for its drop")] watch::Sender<()>),
 }
 
 /// The loop's ends of the channels.
@@ -113,7 +121,7 @@ impl<T: Send + Sync + 'static> Keyring<T> {
             stop,
             done,
             retired: retired.clone(),
-            last_refusal: AsyncMutex::new(None),
+            last_refusal: Mutex::new(None),
         };
         let keyring = Self {
             shared: Arc::new(shared),
@@ -251,7 +259,9 @@ impl<T> Shared<T> {
         });
         drop(books);
         // Perhaps the last reader: what the old bundle owns is dropped outside of the lock.
-        drop(old);
+        if catch(|| drop(old)).is_err() {
+            tracing::error!("secrets_bundle_panicked_in_drop");
+        }
         self.events.tell_all(told);
         Some(generation)
     }
@@ -264,18 +274,14 @@ impl<T> Shared<T> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ask(
-        &self,
-        trigger: Trigger,
-        reply: Option<oneshot::Sender<Result<Refreshed, RefreshError>>>,
-    ) {
+    fn ask(&self, trigger: Trigger, reply: Option<Reply>) {
         // A loop that has ended drops the reply, which tells the asker.
         let _ = self.requests.send(Request { trigger, reply });
     }
 
     pub(crate) async fn refresh(&self, trigger: Trigger) -> Result<Refreshed, RefreshError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(trigger, Some(reply));
+        self.ask(trigger, Some(Reply::Answer(reply)));
         answer
             .await
             .unwrap_or_else(|_| Err(RefreshError::stopped()))
@@ -283,15 +289,30 @@ impl<T> Shared<T> {
 
     /// For `try_each`: the newest snapshot, after one refresh that all refused callers share.
     pub(crate) async fn newest_after_refusal(self: &Arc<Self>, refused: &VersionId) -> Secrets<T> {
-        let mut last = self.last_refusal.lock().await;
-        let now = self.clock.now().mono;
-        let cooling = last.is_some_and(|last| now.saturating_sub(last) < REFUSAL_COOL_DOWN);
-        if !cooling && self.cell.load().current.id == *refused {
-            *last = Some(now);
-            // What came of it is told by the events; the newest credential is what is wanted.
-            let _ = self.refresh(Trigger::Refused).await;
+        if self.cell.load().current.id == *refused {
+            // An error says that the refresh has ended. What came of it is told by the events.
+            let _ = self.refresh_after_refusal().changed().await;
         }
         self.secrets()
+    }
+
+    /// The refresh under way or just over, or a new one. It belongs to no caller, so a caller who
+    /// gives up ends nothing for the others.
+    fn refresh_after_refusal(&self) -> watch::Receiver<()> {
+        let now = self.clock.now().mono;
+        let mut last = self
+            .last_refusal
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((begun, ended)) if now.saturating_sub(*begun) < REFUSAL_COOL_DOWN => ended.clone(),
+            _ => {
+                let (end, ended) = watch::channel(());
+                self.ask(Trigger::Refused, Some(Reply::End(end)));
+                *last = Some((now, ended.clone()));
+                ended
+            }
+        }
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) struct Refresher<Raw, T> {
     shared: Weak<Shared<T>>,
     parts: Parts,
     view: Option<View>,
-    quarantine: Option<Quarantine>,
+    quarantine: Quarantine,
 }
 
 /// A current version that passed.
@@ -68,7 +68,7 @@ where
             shared: Weak::new(),
             parts: Parts::default(),
             view: None,
-            quarantine: None,
+            quarantine: Quarantine::default(),
         }
     }
 
@@ -123,13 +123,14 @@ where
         };
         let view = View::of(&versions);
         if self.view.as_ref() == Some(&view) {
-            self.quarantine = None;
+            self.quarantine.nothing_offered();
             return self.unchanged(&versions, held.generation);
         }
         let degraded = versions.degraded;
         let withdrawn = matches!(versions.previous, Side::Absent);
         let same_current = versions.current.id() == &held.current.id;
         let fresh = if same_current {
+            self.quarantine.nothing_offered();
             self.again(&versions.current, &held.current.bundle)
         } else {
             self.prove_unless_quarantined(&versions.current, trigger, &events)
@@ -172,6 +173,12 @@ where
         Some(Ok(swapped))
     }
 
+    /// A refresh that ended where none may end.
+    pub(super) fn broke_off(&self, fault: Fault) -> RefreshError {
+        let error = SourceError::new(SourceErrorKind::Other, format!("the refresh {fault}"));
+        RefreshError::fetch(error, &self.source_name)
+    }
+
     fn unchanged(
         &self,
         versions: &Versions,
@@ -191,12 +198,12 @@ where
     /// How long until a refused version is tried again.
     pub(super) fn next_try_in(&self) -> Option<Duration> {
         let now = self.clock.now().mono;
-        let waiting = self.quarantine.as_ref()?;
+        let waiting = self.quarantine.offered()?;
         Some(waiting.next_try.saturating_sub(now))
     }
 
     pub(super) fn quarantined(&self) -> Option<(VersionId, u32, Duration)> {
-        let waiting = self.quarantine.as_ref()?;
+        let waiting = self.quarantine.offered()?;
         Some((waiting.version.clone(), waiting.tries, waiting.next_try))
     }
 
@@ -220,22 +227,18 @@ where
         trigger: Trigger,
         events: &Teller,
     ) -> Result<Fresh<T>, RefreshError> {
-        self.quarantine.take_if(|it| it.version != *version.id());
-        let waiting = self.quarantine.as_ref();
-        let told = waiting.and_then(|waiting| waiting.told_again(self.clock.now().mono));
+        let told = self.quarantine.told_again(version, self.clock.now().mono);
         if let Some(error) = told.filter(|_| !trigger.is_deliberate()) {
             return Err(error);
         }
         let outcome = self.prove(version, false, events).await;
         match &outcome {
+            Ok(_) => self.quarantine.passed(version),
             Err(error) if matches!(error.failed_step(), Some(Step::Prepare | Step::Probe)) => {
                 let now = self.clock.now().mono;
-                match &mut self.quarantine {
-                    Some(waiting) => waiting.refused_again(error, now),
-                    none => *none = Some(Quarantine::new(version.id(), error, now)),
-                }
+                self.quarantine.refused(version, error, now);
             }
-            _ => self.quarantine = None,
+            Err(_) => self.quarantine.nothing_offered(),
         }
         outcome
     }
@@ -263,7 +266,7 @@ where
                 };
                 let bundle = prepared
                     .map_err(|fault| refused(format!("the step {fault}")))?
-                    .map_err(|error| refused(error.to_string()))?;
+                    .map_err(|error| refused(probe::told(&*error)))?;
                 (Arc::new(bundle), Some(parts))
             }
         };

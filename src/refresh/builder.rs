@@ -271,9 +271,10 @@ where
     /// Fetches, proves and publishes the first snapshot, and starts the refresh loop on the
     /// current tokio runtime. There is no keyring without a snapshot.
     ///
-    /// A source that gives no answer, and a required probe or `prepare` step that refuses, is
-    /// tried again within the [`start_budget`](Self::start_budget). A secret that does not exist,
-    /// and a document that is malformed or has a bad key, is an error at once.
+    /// A source that gives no answer is tried again within the
+    /// [`start_budget`](Self::start_budget). A secret that does not exist or is malformed, and a
+    /// required probe or `prepare` step that refuses, is an error at once: trying again could lock
+    /// an account.
     ///
     /// # Errors
     /// When settings contradict each other (the text shows the numbers), and when the first
@@ -383,7 +384,8 @@ fn may_pass(error: &RefreshError) -> bool {
             error.kind(),
             SourceErrorKind::NotFound | SourceErrorKind::Malformed
         ),
-        None => !matches!(error.failed_step(), Some(Step::Parse | Step::Keys)),
+        // Knocking again on what a probe or `prepare` knocked on could lock an account.
+        None => false,
     }
 }
 

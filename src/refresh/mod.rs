@@ -23,6 +23,7 @@ mod recipe;
 mod view;
 
 mod guard;
+pub(crate) use guard::catch;
 mod parse;
 
 mod parts;

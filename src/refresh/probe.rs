@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::guard::guarded;
+use super::guard::{catch, guarded};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 type Check<T> =
@@ -152,7 +152,7 @@ async fn run<T: Send + Sync + 'static>(
     let limit = probe.limit_or(default_limit);
     let message = match guarded(limit, || (probe.check)(bundle.clone())).await {
         Ok(Ok(())) => return None,
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(error)) => told(&*error),
         Err(fault) => fault.to_string(),
     };
     Some(Refusal {
@@ -160,6 +160,11 @@ async fn run<T: Send + Sync + 'static>(
         required: probe.required,
         message,
     })
+}
+
+/// What an error of the user's says; its `Display` is the user's code, too.
+pub(super) fn told(error: &(dyn Error + Send + Sync)) -> String {
+    catch(|| error.to_string()).unwrap_or_else(|_| "an error that cannot be shown".to_owned())
 }
 
 #[cfg(test)]

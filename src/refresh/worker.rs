@@ -13,7 +13,7 @@ use std::{
 
 use serde::de::DeserializeOwned;
 use tokio::{
-    sync::{Notify, mpsc, oneshot, watch},
+    sync::{Notify, mpsc, watch},
     time::{Instant, sleep_until},
 };
 
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     event::Event,
-    keyring::{Failure, Keyring, LoopEnds, Request, Shared},
+    keyring::{Failure, Keyring, LoopEnds, Reply, Request, Shared},
     source::{BoxSource, Source},
 };
 
@@ -37,10 +37,11 @@ const PENDING_SOON: Duration = Duration::from_secs(600);
 const SIGNAL_SPACING: Duration = Duration::from_secs(1);
 /// A source that reports changes without end is asked no more often than this.
 const CHANGE_SPACING: Duration = Duration::from_millis(100);
+/// However soon a refused version may be tried again.
+const SHORTEST_RETRY: Duration = Duration::from_secs(1);
 /// Longer than any process lives; a bound for sums of instants.
 const FAR: Duration = Duration::from_secs(86_400 * 365);
 
-type Reply = oneshot::Sender<Result<Refreshed, RefreshError>>;
 type Outcome = Option<Result<Refreshed, RefreshError>>;
 type Running<Raw, T> = Pin<Box<dyn Future<Output = (Refresher<Raw, T>, Outcome)> + Send>>;
 
@@ -179,31 +180,42 @@ where
         self.with_shared(|shared| shared.events.tell(Event::ReloadRequested { trigger }));
         self.answering.append(&mut self.waiting);
         self.running = Some(Box::pin(async move {
-            let outcome = refresher.refresh(trigger).await;
+            // The user's code is guarded where it is called; this is the net below, for a `Drop`.
+            let outcome = guarded(FAR, || refresher.refresh(trigger)).await;
+            let outcome = outcome.unwrap_or_else(|fault| Some(Err(refresher.broke_off(fault))));
             (refresher, outcome)
         }));
     }
 
     fn finish(&mut self, refresher: Refresher<Raw, T>, outcome: Result<Refreshed, RefreshError>) {
-        self.poll_at = Instant::now() + self.pause_after(&refresher, outcome.is_ok());
+        self.poll_at = Instant::now() + self.pause_after(&refresher, &outcome);
         self.with_shared(|shared| note_health(shared, &refresher, &outcome));
         self.refresher = Some(refresher);
         for reply in self.answering.drain(..) {
-            // Whoever dropped the future does not want to know.
-            let _ = reply.send(outcome.clone());
+            if let Reply::Answer(reply) = reply {
+                // Whoever dropped the future does not want to know.
+                let _ = reply.send(outcome.clone());
+            }
         }
         self.keep_house();
     }
 
-    fn pause_after(&mut self, refresher: &Refresher<Raw, T>, ok: bool) -> Duration {
+    fn pause_after(
+        &mut self,
+        refresher: &Refresher<Raw, T>,
+        outcome: &Result<Refreshed, RefreshError>,
+    ) -> Duration {
         let regular = jittered(self.interval);
-        if let Some(next_try) = refresher.next_try_in() {
-            // The source is well; only this version is not.
-            self.backoff.reset();
-            return regular.min(next_try.max(Duration::from_secs(1)));
-        }
-        if !ok {
-            return self.backoff.next();
+        if let Err(error) = outcome {
+            let waiting = refresher.next_try_in();
+            return match waiting.filter(|_| error.failed_step() != Some(Step::Fetch)) {
+                // The source is well; only this version is not.
+                Some(next_try) => {
+                    self.backoff.reset();
+                    regular.min(next_try.max(SHORTEST_RETRY))
+                }
+                None => self.backoff.next(),
+            };
         }
         self.backoff.reset();
         let pending = self.shared.upgrade().and_then(|shared| {

@@ -33,16 +33,26 @@ impl<K: Hash + Eq + Clone, V> Remembered<K, V> {
         self.entries.is_empty()
     }
 
-    /// Entering an entry again makes it the newest.
-    pub(super) fn get_or_insert(&mut self, key: K, value: impl FnOnce() -> V) -> &mut V {
+    /// Entering an entry again makes it the newest. Beyond the capacity the oldest goes that is
+    /// not to be kept.
+    pub(super) fn get_or_insert(
+        &mut self,
+        key: K,
+        value: impl FnOnce() -> V,
+        keep: impl Fn(&V) -> bool,
+    ) -> &mut V {
         if self.order.back() != Some(&key) {
             self.order.retain(|other| *other != key);
             self.order.push_back(key.clone());
         }
-        if self.order.len() > CAPACITY
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.entries.remove(&oldest);
+        if self.order.len() > CAPACITY {
+            let dispensable =
+                |other: &K| *other != key && !self.entries.get(other).is_some_and(&keep);
+            if let Some(at) = self.order.iter().position(dispensable)
+                && let Some(oldest) = self.order.remove(at)
+            {
+                self.entries.remove(&oldest);
+            }
         }
         self.entries.entry(key).or_insert_with(value)
     }

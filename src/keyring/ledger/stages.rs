@@ -79,7 +79,10 @@ impl<T> Ledger<T> {
             } else {
                 rest_of_window(overlap, named.replaced_at, now)
             };
-            record.trust.end_after(now, window);
+            // Fixed once: what the store says of the time is no reason to shorten it later.
+            if record.trust.remaining(now).is_none() {
+                record.trust.end_after(now, window);
+            }
             limit(&record.trust, named.not_after, now);
             let trust = record.trust.clone();
             if trust.holds(now) || trust.is_revoked() {
@@ -99,15 +102,13 @@ impl<T> Ledger<T> {
         named: Option<Proved<T>>,
         absent: bool,
         before: Option<Held<T>>,
-        moved: bool,
         now: Now,
         events: &mut Vec<Event>,
     ) {
         let overlap = self.windows.overlap;
         if absent {
             self.previous_seen = None;
-            let dropped = self.previous.take().or(before);
-            if let Some(held) = dropped {
+            for held in self.previous.take().into_iter().chain(before) {
                 held.trust.end_after(now, Duration::ZERO);
                 events.push(Event::PreviousWithdrawn { version: held.id });
             }
@@ -124,14 +125,12 @@ impl<T> Ledger<T> {
                     .flatten()
                     .find(|held| held.id == named.id)
                     .map(|held| held.bundle.clone());
-                let window = if flipped && seen.is_some() {
-                    overlap
-                } else if moved {
-                    rest_of_window(overlap, named.replaced_at, now)
-                } else {
-                    Duration::MAX
-                };
-                if window != Duration::MAX {
+                if trust.remaining(now).is_none() {
+                    let window = if flipped && seen.is_some() {
+                        overlap
+                    } else {
+                        rest_of_window(overlap, named.replaced_at, now)
+                    };
                     trust.end_after(now, window);
                 }
                 limit(&trust, named.not_after, now);

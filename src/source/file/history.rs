@@ -44,13 +44,19 @@ impl History {
             pending,
             mount,
         } = stages;
-        self.previous_is_managed |= !matches!(previous, Found::Missing);
         self.warn_of_mount(root, in_kubernetes, mount);
         let current = required(current, root)?;
+        // One that could not be looked at says nothing of who writes it.
+        self.previous_is_managed |= match &previous {
+            Found::Missing => false,
+            Found::Empty | Found::Document(_) => true,
+            Found::Unusable(error) => error.kind() == SourceErrorKind::Malformed,
+        };
         self.check_reuse(&current, root)?;
 
         let mut versions = Versions::new(current.version.clone());
-        versions.previous = if self.previous_is_managed {
+        let is_unusable = matches!(previous, Found::Unusable(_));
+        versions.previous = if self.previous_is_managed || is_unusable {
             let previous = side(previous, &current, &root.join("previous.json"));
             self.warn_without_end(root, &current, &previous);
             previous
