@@ -30,7 +30,7 @@ impl Now {
 
 /// Where the time comes from. The default is [`SystemClock`].
 pub trait Clock: Send + Sync + 'static {
-    /// Reads both clocks. Called once for each request, so it should be cheap.
+    /// Reads both clocks. Called at least once for each request, so it should be cheap.
     fn now(&self) -> Now;
 }
 

@@ -7,7 +7,7 @@
 //! | `secrets_unchanged` | debug | `generation` |
 //! | `secrets_reload_requested` | debug (timer), info | `trigger` |
 //! | `secrets_reload_failed` | error (debug while the version waits to be tried again) | `step`, `probe`, `version`, `error`: a new version was refused |
-//! | `secrets_reload_error` | error | `error`, `kind`: the source gave no answer |
+//! | `secrets_reload_error` | error | `error`, `kind`: nothing usable came from the source, a file that is not JSON included |
 //! | `secrets_probe_warning` | warn | `probe`, `version`, `error`: refused at start, where it only warns |
 //! | `secrets_stage_skipped` | warn | `stage`, `version`, `reason` |
 //! | `secrets_key_skipped` | warn | `stage`, `version`, `reason`: one key of a set |
@@ -37,7 +37,8 @@ use crate::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A new version came into use.
+    /// A new view was published: a new current, or another previous or pending beside the same one.
+    /// Not told for the first version.
     #[non_exhaustive]
     Reloaded {
         /// The new snapshot's generation.
@@ -59,11 +60,13 @@ pub enum Event {
         /// What asked for it.
         trigger: Trigger,
     },
-    /// A new version was refused; the one in use stays.
+    /// A new version was refused; the one in use stays. Told again at each poll while the version
+    /// waits to be tried again; then [`RefreshError::is_quarantined`] is true.
     ReloadFailed(RefreshError),
     /// The source gave no answer; what is in use stays.
     ReloadError(RefreshError),
-    /// A probe refused the first version, which is in use nevertheless.
+    /// A probe refused the first version, which is in use nevertheless. Told while `build` runs, so
+    /// it is seen through `tracing` only.
     #[non_exhaustive]
     ProbeWarning {
         /// The probe's name.

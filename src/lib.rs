@@ -67,10 +67,10 @@
 //! # Three patterns
 //!
 //! * **Overlap window.** The new and the old credential are both accepted for a while. The window
-//!   is at least three times the refresh interval, which [`Builder::overlap`] enforces, or some
+//!   is at least three times the refresh interval, which [`Builder::build`] enforces, or some
 //!   process still holds the old one when it is revoked.
 //! * **CURRENT and PREVIOUS.** The store keeps both. Tokens of the previous key verify until its
-//!   window ends; when no key fits, the current key's error is the answer.
+//!   window ends; when no key fits, the answer is that of the current one.
 //! * **SIGHUP, test before swap.** [`Builder::reload_on_sighup`] fetches anew,
 //!   [`Builder::probe`] proves that the new credentials work, and only then are they swapped in.
 //!

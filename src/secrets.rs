@@ -61,8 +61,8 @@ impl<T> Secrets<T> {
 
     /// The bundle that was current before, while its overlap window lasts and nobody revoked it.
     ///
-    /// `None` before the first rotation. With a `prepare` step it is also `None` after a start,
-    /// until this process has seen a rotation itself.
+    /// `None` where no previous is trusted, and always with `release_previous_at_swap`. With a
+    /// `prepare` step also after a start, until this process has seen a rotation itself.
     #[must_use]
     pub fn previous(&self) -> Option<Arc<T>> {
         self.snapshot.previous().map(|held| held.bundle.clone())
@@ -80,7 +80,7 @@ impl<T: Send + Sync + 'static> Secrets<T> {
     /// may work:
     ///
     /// 1. the bundle of this snapshot, unless it was revoked or its window ended meanwhile;
-    /// 2. after an authentication failure a refresh is asked for (shared by all callers, at most
+    /// 2. after an authentication failure a refresh is asked for and waited for (shared by all callers, at most
     ///    one in 10 s); then the newest bundle, if its version differs;
     /// 3. the previous bundle, while it is trusted.
     ///
@@ -117,7 +117,8 @@ impl<T: Send + Sync + 'static> Secrets<T> {
     /// ```
     ///
     /// # Errors
-    /// That of `op` with the newest credential tried, or the first [`Attempt::Other`].
+    /// That of `op` with the newest credential tried, or the first [`Attempt::Other`] before the
+    /// previous one.
     ///
     /// # Cancellation safety
     /// Dropping the future drops the call in progress; a refresh that was asked for goes on.

@@ -89,10 +89,12 @@ impl<T: Send + Sync + 'static> Keyring<T> {
         self.shared.refresh(Trigger::Manual).await
     }
 
-    /// Refuses a version's verification key and its bundle from now on, in whatever stage it is or
-    /// will be, for the life of the process and whatever the store says. For a key that leaked.
+    /// Refuses a version's verification key from now on, in whatever stage it is or will be, for the
+    /// life of the process and whatever the store says, and gives its bundle as previous no more.
+    /// For a key that leaked. An id that is not known yet is remembered.
     ///
-    /// Where its key is the one in current use, every token is refused until the store has a new
+    /// Where it is current, `Secrets` goes on showing the bundle, because there is no other; tokens
+    /// of its key are refused until the store has a new
     /// one, and a refresh is asked for. It is local to this process: to withdraw a key from a
     /// fleet, remove it from the store.
     pub fn revoke(&self, version: &VersionId) {
@@ -123,7 +125,7 @@ impl<T: Send + Sync + 'static> Keyring<T> {
         self.shared.status()
     }
 
-    /// A stream of what happens from now on.
+    /// What happens from now on, through [`Events::next`].
     #[must_use]
     pub fn subscribe(&self) -> Events {
         self.shared.events.subscribe()

@@ -8,6 +8,10 @@ use super::{Keyring, SignError, SignErrorKind};
 
 /// Mints tokens with the current key, whichever that is at the moment of signing.
 ///
+/// The new key signs from the moment of the swap. Where other processes verify, stage it as pending
+/// first, or those that have not refreshed yet refuse its tokens. Of a set, the first key that can
+/// sign is used.
+///
 /// The token's `kid` is the key's id, never the version's: rotating another field of the bundle
 /// logs nobody out.
 ///

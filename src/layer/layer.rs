@@ -58,13 +58,13 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
         self.change(|settings| settings.policy.leeway = leeway)
     }
 
-    /// The length from which a token is refused unread, in bytes. Default: 16 KiB.
+    /// The length above which a token is refused unread, in bytes. Default: 16 KiB.
     pub fn max_token_bytes(self, bytes: usize) -> Self {
         self.change(|settings| settings.policy.max_token_bytes = bytes)
     }
 
-    /// Lets a request without a token through as well: its handler sees `Secrets` and
-    /// `Option<Claims>` as `None`, and one that takes `Claims` answers 401. A token that is there
+    /// Lets a request without a token through as well: its handler gets `Secrets`, and
+    /// `Option<Claims>` is `None`; one that takes `Claims` answers 401. A token that is there
     /// must still be good. Default: every request needs a token.
     pub fn allow_anonymous(self) -> Self {
         self.change(|settings| settings.allow_anonymous = true)

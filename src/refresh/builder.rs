@@ -144,7 +144,8 @@ where
     T: Send + Sync + 'static,
 {
     /// The cache's time to live: how often the source is asked. Default 300 s. Each interval is
-    /// drawn 0 to 10 % shorter, so that replicas do not ask in step, and never longer. While a
+    /// drawn 0 to 10 % shorter, so that replicas do not ask in step, and never longer. After a
+    /// failure the source is asked again after 1 s, doubled with jitter, never later than that. While a
     /// pending version is seen, the source is asked every 5 s for up to ten minutes.
     pub fn refresh_every(mut self, interval: Duration) -> Self {
         self.refresh_every = interval;
@@ -179,7 +180,8 @@ where
         self
     }
 
-    /// Adds a check that a new bundle must pass before it is swapped in; see [`Probe`].
+    /// Adds a check that a new bundle must pass before it is swapped in; see [`Probe`]. At the first
+    /// build it only warns; to be strict there, use [`Probe::require`].
     pub fn probe<F, Fut, E>(self, name: impl Into<Arc<str>>, check: F) -> Self
     where
         F: Fn(Arc<T>) -> Fut + Send + Sync + 'static,
@@ -197,7 +199,9 @@ where
 
     /// Calls `f(old, new)` right after a new version came into use: the lighter form of
     /// [`prepare`](Builder::prepare), for a resource that takes a new password while it lives. It
-    /// should be quick; a panic is caught and logged.
+    /// runs in the refresh loop, so it should be quick; a panic is caught and logged. It is not
+    /// called for the first version. Set it after `prepare`, which drops one that was set before,
+    /// because its bundle has another type.
     pub fn on_swap<F>(mut self, f: F) -> Self
     where
         F: Fn(&Arc<T>, &Arc<T>) + Send + Sync + 'static,
@@ -214,8 +218,8 @@ where
     }
 
     /// Reloads on SIGHUP. The handler stands before the first fetch, so an early signal does not
-    /// end the process; it then counts as one reload. Signals within one second count as one. Does
-    /// nothing off Unix.
+    /// end the process; it then counts as one reload. Signals within one second after a reload began
+    /// are answered by one more at the end of that second. Does nothing off Unix.
     pub fn reload_on_sighup(mut self) -> Self {
         self.reload_on_sighup = true;
         self
@@ -247,15 +251,16 @@ where
         self
     }
 
-    /// Raises the event `secrets_stale` when the source has not answered for this long, and shows
-    /// it in the status. Off by default; refuses nothing.
+    /// Raises the event `secrets_stale` when no fetch has succeeded for this long, and shows it in
+    /// the status. Set it above `refresh_every`. Off by default; refuses nothing.
     pub fn max_staleness(mut self, limit: Duration) -> Self {
         self.max_staleness = Some(limit);
         self
     }
 
-    /// Refuses every request with 503 when the source has not answered for this long. Off by
-    /// default, because a store's outage is not ours; at least ten refresh intervals.
+    /// Refuses every request with 503 when no fetch has succeeded for this long. A file that is
+    /// missing, unreadable or not JSON is such a failure; a bundle that a later step refuses is
+    /// not. Off by default, because a store's outage is not ours; at least ten refresh intervals.
     pub fn refuse_after(mut self, limit: Duration) -> Self {
         self.refuse_after = Some(limit);
         self

@@ -1,7 +1,7 @@
 //! How a keyring is kept fresh.
 //!
-//! A refresh takes these steps, and the first that refuses ends it with the snapshot in use
-//! untouched: *fetch* all stages in one view, *parse* the bundle, check the *keys*, *prepare* what
+//! A refresh takes these steps, and the first that refuses ends it with current as it was (a
+//! previous that the source no longer names is withdrawn all the same): *fetch* all stages in one view, *parse* the bundle, check the *keys*, *prepare* what
 //! the bundle owns, *probe* that it works. Only then is the new snapshot published, by one pointer
 //! store.
 //!

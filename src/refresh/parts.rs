@@ -39,6 +39,9 @@ impl Parts {
     /// # Errors
     /// Those of `build`.
     ///
+    /// # Cancellation safety
+    /// Dropping the future drops `build`; nothing is kept.
+    ///
     /// ```
     /// # use std::sync::Arc;
     /// use tower_secrets::Parts;

@@ -2,8 +2,9 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
-/// What kind of failure it was; decides nothing by itself, but lets an operator's alert tell a
-/// missing permission from an outage.
+/// What kind of failure it was, for an operator's alert. It decides one thing: at the first build
+/// `NotFound` and `Malformed` are errors at once, all others are tried again within the start
+/// budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SourceErrorKind {

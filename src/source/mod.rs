@@ -52,6 +52,11 @@ pub use fallback::Fallback;
 pub trait Source: Send + Sync + 'static {
     /// Reads all stages from one consistent view of the store.
     ///
+    /// A view without a previous *withdraws* it: after a rotation the old key is then refused at
+    /// once, without a window. Where the store holds one value only, keep the version that
+    /// [`published`](Self::published) named last, and add it with [`Versions::with_previous`] when
+    /// current changes, as `File` does.
+    ///
     /// # Errors
     /// When *current* cannot be read. A previous or pending version that cannot be read is no
     /// error; it is reported with [`Versions::with_unreadable`].
@@ -61,7 +66,8 @@ pub trait Source: Send + Sync + 'static {
     /// shutdown; the next call starts over.
     fn fetch(&self) -> impl Future<Output = Result<Versions, SourceError>> + Send;
 
-    /// Resolves when the source itself knows that something changed; never, by default.
+    /// Resolves when the source itself knows that something changed; never, by default. It is
+    /// awaited while `fetch` may be running. A panic ends the watching; the interval goes on.
     ///
     /// # Cancellation safety
     /// A change that was not yet reported when the future was dropped must be reported by the next
@@ -70,7 +76,8 @@ pub trait Source: Send + Sync + 'static {
         std::future::pending()
     }
 
-    /// Tells the source that this version was proved and swapped in as current.
+    /// Tells the source that this version was proved and swapped in as current: at start and after
+    /// each swap, also when only another stage changed. It must not block.
     fn published(&self, current: &VersionId) {
         let _ = current;
     }

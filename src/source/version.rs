@@ -236,7 +236,8 @@ pub struct Versions {
 }
 
 impl Versions {
-    /// A view in which only current exists.
+    /// A view in which only current exists. What a keyring holds of previous and pending is
+    /// withdrawn by it.
     #[must_use]
     pub fn new(current: Version) -> Self {
         Self {

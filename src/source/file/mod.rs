@@ -56,8 +56,9 @@ const MAX_DEBOUNCE: Duration = Duration::from_secs(60);
 ///   and without `not_after`. Names are logged, so a document with nothing but a guessable
 ///   password in it should carry a `version`: a digest can be compared with guesses. New content
 ///   under a published name is refused. The field stays in the document.
-/// * `not_after`, of previous: when its window ends, as
-///   [RFC 3339](https://www.rfc-editor.org/rfc/rfc3339) has it. Without it the window begins when
+/// * `not_after`, of previous: when its window ends at the latest, as
+///   [RFC 3339](https://www.rfc-editor.org/rfc/rfc3339) has it; the keyring's `overlap`, counted from
+///   when this process saw the change, may end it earlier. Without it the window begins when
 ///   this process first sees that version, and anew after a restart; the event
 ///   `secrets_previous_without_not_after` says so. The field is taken out of every document, so a
 ///   copy of `current.json` with it added is still the same version.
