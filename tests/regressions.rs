@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::{
-    convert::Infallible,
+    future::{Ready, ready},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -12,11 +14,11 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{Request, Response, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
-use tower::{Layer, ServiceExt, service_fn};
+use support::{ask, token};
 use tower_secrets::{
-    Attempt, Authentication, JwtKey, JwtRotationLayer, Keyring, Probe, RegisteredClaims, Secrets,
+    Attempt, JwtKey, Keyring, Probe, Secrets,
     clock::TokioClock,
     source::{Memory, Source, SourceError, SourceErrorKind, Stage, Version, Versions},
 };
@@ -39,29 +41,17 @@ async fn build(source: impl Source) -> (Keyring<App>, Arc<TokioClock>) {
         .unwrap();
     (k, clock)
 }
-async fn ask(keyring: &Keyring<App>, token: &str) -> Result<Stage, StatusCode> {
-    let service =
-        JwtRotationLayer::new(keyring.clone()).layer(service_fn(async |request: Request<()>| {
-            let stage = request
-                .extensions()
-                .get::<Authentication>()
-                .unwrap()
-                .stage();
-            Ok::<_, Infallible>(Response::builder().extension(stage).body(()).unwrap())
-        }));
-    let request = Request::builder()
-        .header("authorization", format!("Bearer {token}"))
-        .body(())
-        .unwrap();
-    let response = service.oneshot(request).await.unwrap();
-    let stage = response.extensions().get::<Stage>();
-    stage.copied().ok_or(response.status())
+fn key(key: u32) -> JwtKey {
+    serde_json::from_str::<App>(&doc(key)).unwrap().jwt
 }
-fn token(k: &Keyring<App>) -> String {
-    let later = SystemTime::now() + Duration::from_secs(1_000_000);
-    k.signer()
-        .sign(&RegisteredClaims::new("alice").expires_at(later))
-        .unwrap()
+/// A probe that counts its logins and accepts the first alone.
+fn accepts_the_first(
+    logins: Arc<AtomicU32>,
+) -> impl Fn(Arc<App>) -> Ready<Result<(), &'static str>> + Send + Sync {
+    move |_| {
+        let is_first = logins.fetch_add(1, Ordering::SeqCst) == 0;
+        ready(is_first.then_some(()).ok_or("login"))
+    }
 }
 fn v(id: &str, key: u32) -> Version {
     Version::new(id, doc(key))
@@ -87,7 +77,7 @@ fn set(keys: std::ops::Range<u32>) -> String {
 async fn a_revoked_previous_can_be_restored_later() {
     let m = Memory::new(doc(1));
     let (k, _) = build(m.clone()).await;
-    let old = token(&k);
+    let old = token(&k.signer());
     m.rotate(doc(2));
     k.refresh().await.unwrap();
     let r = k.revoke_previous();
@@ -102,7 +92,7 @@ async fn a_deadline_is_not_shortened_by_what_else_changes() {
     let m = Memory::new(doc(1));
     m.set(Versions::new(v("1", 1)));
     let (k, _) = build(m.clone()).await;
-    let old = token(&k);
+    let old = token(&k.signer());
     let at = SystemTime::now() - 1000 * S; // the store's clock is slow, or we were cut off
     let flip = || Versions::new(v("2", 2)).with_previous(v("1", 1).replaced_at(at));
     m.set(flip());
@@ -120,7 +110,7 @@ async fn a_copy_of_current_opens_no_window() {
     m.set(Versions::new(v("1", 1)).with_previous(v("1", 1)));
     let (k, _) = build(m.clone()).await;
     tokio::time::sleep(2000 * S).await;
-    let old = token(&k);
+    let old = token(&k.signer());
     m.set(Versions::new(v("2", 2)).with_previous(v("1", 1)));
     k.refresh().await.unwrap();
     assert_eq!(ask(&k, &old).await, Ok(Stage::Previous));
@@ -134,7 +124,7 @@ async fn not_after_counts_where_previous_was_written_first() {
     let end = SystemTime::now() + 60 * S;
     m.set(Versions::new(v("1", 1)).with_previous(v("1", 1).not_after(end)));
     let (k, _) = build(m.clone()).await;
-    let old = token(&k);
+    let old = token(&k.signer());
     m.set(Versions::new(v("2", 2)).with_previous(v("1", 1).not_after(end)));
     k.refresh().await.unwrap();
     tokio::time::sleep(70 * S).await;
@@ -152,16 +142,7 @@ async fn a_store_that_answers_in_turn_does_not_cause_a_login_at_each_poll() {
         .jwt_key(|a| &a.jwt)
         .clock(TokioClock::new())
         .refresh_every(5 * S)
-        .probe("db", move |_| {
-            let c = c.clone();
-            async move {
-                if c.fetch_add(1, Ordering::SeqCst) > 0 {
-                    Err("login")
-                } else {
-                    Ok(())
-                }
-            }
-        })
+        .probe("db", accepts_the_first(c))
         .build()
         .await
         .unwrap();
@@ -193,16 +174,7 @@ async fn an_outage_backs_off_while_a_version_waits() {
     let k = Keyring::<App>::builder(m.clone())
         .jwt_key(|a| &a.jwt)
         .clock(TokioClock::new())
-        .probe("db", move |_| {
-            let c = c.clone();
-            async move {
-                if c.fetch_add(1, Ordering::SeqCst) > 0 {
-                    Err("login")
-                } else {
-                    Ok(())
-                }
-            }
-        })
+        .probe("db", accepts_the_first(c))
         .build()
         .await
         .unwrap();
@@ -329,7 +301,7 @@ async fn a_directory_that_cannot_be_looked_at_withdraws_nothing() {
         .build()
         .await
         .unwrap();
-    let old = token(&k);
+    let old = token(&k.signer());
     w(2);
     k.refresh().await.unwrap();
     assert_eq!(ask(&k, &old).await, Ok(Stage::Previous));
@@ -407,7 +379,7 @@ async fn a_panic_in_the_display_of_an_error_leaves_the_loop_alive() {
 async fn a_revocation_is_not_forgotten_after_a_thousand_keys() {
     let m = Memory::new(doc(1));
     let (k, _) = build(m.clone()).await;
-    let old = token(&k);
+    let old = token(&k.signer());
     let v1 = k.current().version().clone();
     m.rotate(doc(2));
     k.refresh().await.unwrap();
@@ -419,4 +391,27 @@ async fn a_revocation_is_not_forgotten_after_a_thousand_keys() {
     m.rotate(doc(1));
     k.refresh().await.unwrap();
     assert_eq!(ask(&k, &old).await, Err(StatusCode::UNAUTHORIZED));
+}
+
+// a corrected document with the same declared id waits in the quarantine of the bad one
+#[tokio::test(start_paused = true)]
+async fn a_corrected_document_of_the_same_name_is_tried_at_once() {
+    let m = Memory::new(doc(1));
+    let k = Keyring::<App>::builder(m.clone())
+        .clock(TokioClock::new())
+        .refresh_every(5 * S)
+        .probe("not key 2", |app: Arc<App>| {
+            let is_bad = app.jwt == key(2);
+            ready((!is_bad).then_some(()).ok_or("login"))
+        })
+        .build()
+        .await
+        .unwrap();
+    let previous = || v("1", 1);
+    m.set(Versions::new(v("2", 2)).with_previous(previous()));
+    k.refresh().await.unwrap_err();
+    m.set(Versions::new(v("2", 3)).with_previous(previous()));
+    tokio::time::sleep(30 * S).await;
+    assert_eq!(k.current().version().as_str(), "2");
+    assert!(k.current().jwt == key(3));
 }

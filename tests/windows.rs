@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::{
     convert::Infallible,
     sync::Arc,
@@ -10,9 +12,10 @@ use std::{
 
 use http::{Request, Response, StatusCode};
 use serde::Deserialize;
+use support::{ask, token};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_secrets::{
-    Authentication, JwtKey, JwtRotationLayer, Keyring, RegisteredClaims, Secrets, Signer,
+    JwtKey, JwtRotationLayer, Keyring, RegisteredClaims, Secrets,
     clock::TokioClock,
     event::Event,
     source::{Memory, Source, SourceError, SourceErrorKind, Stage, Version, VersionId, Versions},
@@ -66,32 +69,6 @@ impl World {
     async fn ask(&self, token: &str) -> Result<Stage, StatusCode> {
         ask(&self.keyring, token).await
     }
-}
-
-async fn ask(keyring: &Keyring<App>, token: &str) -> Result<Stage, StatusCode> {
-    let service =
-        JwtRotationLayer::new(keyring.clone()).layer(service_fn(async |request: Request<()>| {
-            let stage = request
-                .extensions()
-                .get::<Authentication>()
-                .unwrap()
-                .stage();
-            Ok::<_, Infallible>(Response::builder().extension(stage).body(()).unwrap())
-        }));
-    let request = Request::builder()
-        .header("authorization", format!("Bearer {token}"))
-        .body(())
-        .unwrap();
-    let response = service.oneshot(request).await.unwrap();
-    let stage = response.extensions().get::<Stage>();
-    stage.copied().ok_or(response.status())
-}
-
-fn token(signer: &Signer<App>) -> String {
-    let later = SystemTime::now() + Duration::from_secs(1_000_000);
-    signer
-        .sign(&RegisteredClaims::new("alice").expires_at(later))
-        .unwrap()
 }
 
 const REFUSED: Result<Stage, StatusCode> = Err(StatusCode::UNAUTHORIZED);

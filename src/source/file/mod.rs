@@ -84,7 +84,7 @@ const MAX_DEBOUNCE: Duration = Duration::from_secs(60);
 ///
 /// Nothing is ever written: a read-only root file system is fine.
 ///
-/// ```no_run
+/// ```
 /// use std::time::Duration;
 /// use tower_secrets::source::File;
 ///
