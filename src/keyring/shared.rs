@@ -53,6 +53,7 @@ pub(crate) struct Settings {
     pub(crate) has_jwt_key: bool,
     pub(crate) max_staleness: Option<Duration>,
     pub(crate) refuse_after: Option<Duration>,
+    pub(crate) token_cache: usize,
 }
 
 pub(super) struct Books<T> {

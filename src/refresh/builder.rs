@@ -25,6 +25,9 @@ const OVERLAP: Duration = Duration::from_secs(900);
 /// The default time limit of a fetch and of a probe.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// How many verified tokens a snapshot remembers by default.
+const TOKEN_CACHE: usize = 10_000;
+
 /// Nobody means more, and sums with it cannot overflow.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
 
@@ -38,6 +41,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
 /// | [`max_pending`](Self::max_pending) | 24 h |
 /// | [`start_budget`](Self::start_budget) | 30 s |
 /// | [`max_staleness`](Self::max_staleness), [`refuse_after`](Self::refuse_after) | off |
+/// | [`token_cache`](Self::token_cache) | 10,000 entries |
 #[must_use = "a builder does nothing before `build`"]
 pub struct Builder<Raw, T = Raw> {
     recipe: Recipe<Raw, T>,
@@ -51,6 +55,7 @@ pub struct Builder<Raw, T = Raw> {
     max_staleness: Option<Duration>,
     refuse_after: Option<Duration>,
     reload_on_sighup: bool,
+    token_cache: usize,
     clock: Arc<dyn Clock>,
 }
 
@@ -68,6 +73,7 @@ impl<Raw: DeserializeOwned + Send + Sync + 'static> Builder<Raw> {
             max_staleness: None,
             refuse_after: None,
             reload_on_sighup: false,
+            token_cache: TOKEN_CACHE,
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -133,6 +139,7 @@ impl<Raw: DeserializeOwned + Send + Sync + 'static> Builder<Raw> {
             max_staleness: self.max_staleness,
             refuse_after: self.refuse_after,
             reload_on_sighup: self.reload_on_sighup,
+            token_cache: self.token_cache,
             clock: self.clock,
         }
     }
@@ -266,6 +273,15 @@ where
         self
     }
 
+    /// How many verified tokens each snapshot remembers, so that a token seen before costs a digest
+    /// instead of a signature check. Only tokens of asymmetric keys are remembered, and only those
+    /// of at most 4 KiB that were accepted; `exp`, `nbf`, the key's deadline and revocation are
+    /// checked again each time. 0 turns it off. Default: 10,000.
+    pub fn token_cache(mut self, entries: usize) -> Self {
+        self.token_cache = entries;
+        self
+    }
+
     /// Where the time comes from: the system's clocks unless this is called. See
     /// [`TokioClock`](crate::clock::TokioClock) for tests.
     pub fn clock(mut self, clock: impl Clock) -> Self {
@@ -312,6 +328,7 @@ where
             has_jwt_key: refresher.has_jwt_key(),
             max_staleness: self.max_staleness,
             refuse_after: self.refuse_after,
+            token_cache: self.token_cache,
         };
         let start = Instant::now();
         let mut backoff = Backoff::new(self.refresh_every);
