@@ -4,7 +4,7 @@ use std::{any::Any, error::Error, fmt, ops::Deref, sync::Arc};
 
 use crate::{
     keyring::{key::KeyId, registered::RegisteredClaims, verify::Verified},
-    snapshot::Snapshot,
+    snapshot::{Snapshot, VerifiedBy},
     source::{Stage, VersionId},
 };
 
@@ -24,7 +24,7 @@ use crate::{
 /// ```
 pub struct Claims<C = RegisteredClaims> {
     claims: Arc<C>,
-    key: VerifiedBy,
+    key: Arc<VerifiedBy>,
 }
 
 impl<C> Claims<C> {
@@ -107,25 +107,16 @@ impl<C: fmt::Debug> fmt::Debug for Claims<C> {
 pub struct Authentication {
     claims: Arc<dyn Any + Send + Sync>,
     claims_type: &'static str,
-    key: VerifiedBy,
+    key: Arc<VerifiedBy>,
 }
 
 impl Authentication {
-    pub(crate) fn new<C, T>(verified: Verified<C>, snapshot: &Snapshot<T>) -> Self
-    where
-        C: Send + Sync + 'static,
-    {
-        let Verified { claims, key, .. } = verified;
-        let key = &snapshot.keys[key];
+    /// `verified` is of a layer whose claims are read as `C`, against this snapshot.
+    pub(crate) fn new<C, T>(verified: Verified, snapshot: &Snapshot<T>) -> Self {
         Self {
-            claims: Arc::new(claims),
+            claims: verified.claims,
             claims_type: std::any::type_name::<C>(),
-            key: VerifiedBy {
-                stage: key.stage,
-                version: key.version.clone(),
-                generation: snapshot.generation,
-                id: key.key.id().clone(),
-            },
+            key: snapshot.verified_by[verified.key].clone(),
         }
     }
 
@@ -183,14 +174,6 @@ impl fmt::Debug for Authentication {
             .field("key", key)
             .finish()
     }
-}
-
-#[derive(Clone, Debug)]
-struct VerifiedBy {
-    stage: Stage,
-    version: VersionId,
-    generation: u64,
-    id: KeyId,
 }
 
 /// The claims were asked for as another type than the layer read them as.

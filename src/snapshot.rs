@@ -15,11 +15,16 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
 use crate::{
     clock::{Clock, Now},
-    keyring::key::PreparedKey,
+    keyring::{
+        cache::TokenCache,
+        key::{KeyId, PreparedKey},
+        verify::{Policy, Verified, VerifyError},
+    },
     source::{Stage, VersionId},
 };
 
@@ -149,6 +154,26 @@ pub(crate) struct TrustedKey {
     pub(crate) trust: Arc<Trust>,
 }
 
+/// What is said of the key that verified a token; shared, so that saying it costs one count.
+#[derive(Debug)]
+pub(crate) struct VerifiedBy {
+    pub(crate) stage: Stage,
+    pub(crate) version: VersionId,
+    pub(crate) generation: u64,
+    pub(crate) id: KeyId,
+}
+
+impl TrustedKey {
+    pub(crate) fn verified_by(&self, generation: u64) -> VerifiedBy {
+        VerifiedBy {
+            stage: self.stage,
+            version: self.version.clone(),
+            generation,
+            id: self.key.id().clone(),
+        }
+    }
+}
+
 /// One immutable generation.
 pub(crate) struct Snapshot<T> {
     pub(crate) generation: u64,
@@ -156,12 +181,28 @@ pub(crate) struct Snapshot<T> {
     pub(crate) previous: Option<Held<T>>,
     /// In the order they are tried: current, previous, pending; each key once.
     pub(crate) keys: Box<[TrustedKey]>,
+    /// One for each key.
+    pub(crate) verified_by: Box<[Arc<VerifiedBy>]>,
+    pub(crate) tokens: TokenCache,
     pub(crate) clock: Arc<dyn Clock>,
     /// Wakes the refresh loop when the last reader is gone. It points at no snapshot.
     pub(crate) _on_drop: DropSignal,
 }
 
 impl<T> Snapshot<T> {
+    /// Judges a token by the keys of this generation, and by its memory.
+    pub(crate) fn verify<C>(
+        &self,
+        token: &[u8],
+        policy: &Policy,
+        now: Now,
+    ) -> Result<Verified, VerifyError>
+    where
+        C: DeserializeOwned + Send + Sync + 'static,
+    {
+        self.tokens.verify::<C>(token, &self.keys, policy, now)
+    }
+
     /// The keys of the current version.
     pub(crate) fn current_keys(&self) -> impl Iterator<Item = &TrustedKey> {
         self.keys.iter().filter(|held| held.stage == Stage::Current)

@@ -14,7 +14,10 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 mod algorithm;
-pub(in crate::keyring) use algorithm::{Algorithm, Curve, Hash, RsaPadding};
+pub(in crate::keyring) use algorithm::Algorithm;
+#[cfg(test)]
+pub(in crate::keyring) use algorithm::Curve;
+use algorithm::Hash;
 
 mod error;
 pub use error::{KeyError, KeyErrorKind, SignError, SignErrorKind};

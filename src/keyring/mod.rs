@@ -30,6 +30,8 @@ pub use status::{Failure, Quarantine, Status, VersionStatus};
 pub(crate) mod verify;
 pub use verify::{VerifyError, VerifyErrorKind};
 
+pub(crate) mod cache;
+
 /// The shared handle on a secret that changes while the process runs.
 ///
 /// Made by [`Keyring::builder`]; cheap to clone. A background task keeps it fresh for as long as

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::{
     Keyring,
+    cache::TokenCache,
     ledger::{Candidate, Ledger, Windows},
     status::Health,
 };
@@ -102,7 +103,7 @@ impl<T: Send + Sync + 'static> Keyring<T> {
         let (ledger, told) = Ledger::open(first, bundle, windows, now);
         events.tell_all(told);
         let retired = Arc::new(Notify::new());
-        let snapshot = compose(&ledger, 1, &clock, &retired, now);
+        let snapshot = compose(&ledger, 1, &clock, &retired, settings.token_cache, now);
         let (requests, incoming) = mpsc::unbounded_channel();
         let (stop, stopped) = watch::channel(false);
         let (finished, done) = watch::channel(());
@@ -251,7 +252,14 @@ impl<T> Shared<T> {
         let told = how(&mut books.ledger, now)?;
         books.generation += 1;
         let generation = books.generation;
-        let next = compose(&books.ledger, generation, &self.clock, &self.retired, now);
+        let next = compose(
+            &books.ledger,
+            generation,
+            &self.clock,
+            &self.retired,
+            self.settings.token_cache,
+            now,
+        );
         let old = self.cell.store(next);
         books.retired.push(Retired {
             generation: old.generation,
@@ -322,13 +330,20 @@ fn compose<T>(
     generation: u64,
     clock: &Arc<dyn Clock>,
     retired: &Arc<Notify>,
+    token_cache: usize,
     now: Now,
 ) -> Arc<Snapshot<T>> {
+    let keys = ledger.trusted_keys(now);
+    let verified_by = keys
+        .iter()
+        .map(|held| Arc::new(held.verified_by(generation)));
     Arc::new(Snapshot {
         generation,
         current: ledger.current.clone(),
         previous: ledger.trusted_previous(now),
-        keys: ledger.trusted_keys(now),
+        verified_by: verified_by.collect(),
+        tokens: TokenCache::new(token_cache, &keys),
+        keys,
         clock: clock.clone(),
         _on_drop: DropSignal(retired.clone()),
     })

@@ -7,9 +7,6 @@ use tower_layer::Layer;
 use super::{EmptyBody, InvalidRealm, JwtRotation, challenge::Realm};
 use crate::keyring::{Keyring, registered::RegisteredClaims, verify::Policy};
 
-const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
-const DEFAULT_MAX_TOKEN_BYTES: usize = 16 * 1024;
-
 /// Lets a request through when its bearer token verifies against the keys that are valid now.
 ///
 /// See the [module documentation](super) for what it checks, what it answers and an example.
@@ -43,24 +40,43 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
     /// Requires an `iss` claim (RFC 7519 section 4.1.1) that is equal to this. Called more than
     /// once, any of the issuers will do. Default: `iss` is not looked at.
     pub fn issuer(self, issuer: impl Into<String>) -> Self {
-        self.change(|settings| settings.policy.issuers.push(issuer.into()))
+        self.require(|policy| policy.issuers.push(issuer.into()))
     }
 
     /// Requires an `aud` claim (RFC 7519 section 4.1.3) that names this. Called more than once,
     /// any of the audiences will do. Default: `aud` is not looked at.
     pub fn audience(self, audience: impl Into<String>) -> Self {
-        self.change(|settings| settings.policy.audiences.push(audience.into()))
+        self.require(|policy| policy.audiences.push(audience.into()))
     }
 
-    /// How far the clocks of issuer and server may be apart when `exp` and `nbf` are judged.
-    /// Default: 30 s.
+    /// Requires a `sub` claim (RFC 7519 section 4.1.2) that is equal to this. Called more than
+    /// once, any of the subjects will do. Default: `sub` is not looked at.
+    pub fn subject(self, subject: impl Into<String>) -> Self {
+        self.require(|policy| policy.subjects.push(subject.into()))
+    }
+
+    /// Requires a `typ` header (RFC 7515 section 4.1.9) that is this media type, in any case and
+    /// with or without `application/`. Called more than once, any of the types will do. Default:
+    /// `JWT`, `at+jwt` (RFC 9068 section 2.1) or none.
+    pub fn token_type(self, media_type: impl Into<String>) -> Self {
+        self.require(|policy| policy.token_types.push(media_type.into()))
+    }
+
+    /// Requires an `iat` claim (RFC 7519 section 4.1.6) that is at most this long ago, and not in
+    /// the future. Default: a token's age is not looked at.
+    pub fn max_token_age(self, age: Duration) -> Self {
+        self.require(|policy| policy.max_token_age = Some(age))
+    }
+
+    /// How far the clocks of issuer and server may be apart when `exp`, `nbf` and a token's age are
+    /// judged. Default: 30 s. With 0, a token whose `exp` is now has expired.
     pub fn leeway(self, leeway: Duration) -> Self {
-        self.change(|settings| settings.policy.leeway = leeway)
+        self.require(|policy| policy.leeway = leeway)
     }
 
     /// The length above which a token is refused unread, in bytes. Default: 16 KiB.
     pub fn max_token_bytes(self, bytes: usize) -> Self {
-        self.change(|settings| settings.policy.max_token_bytes = bytes)
+        self.require(|policy| policy.max_token_bytes = bytes)
     }
 
     /// Lets a request without a token through as well: its handler gets `Secrets`, and
@@ -83,10 +99,12 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
     ///
     /// Handlers ask for the same type: `Claims<C2>`.
     pub fn claims<C2>(self) -> JwtRotationLayer<T, C2, P> {
+        // Another policy, for what was accepted is remembered together with its claims.
+        let this = self.require(|_| ());
         JwtRotationLayer {
-            keyring: self.keyring,
-            settings: self.settings,
-            respond: self.respond,
+            keyring: this.keyring,
+            settings: this.settings,
+            respond: this.respond,
             claims: PhantomData,
         }
     }
@@ -100,6 +118,10 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
             respond,
             claims: PhantomData,
         }
+    }
+
+    fn require(self, change: impl FnOnce(&mut Policy)) -> Self {
+        self.change(|settings| settings.policy.change(change))
     }
 
     fn change(mut self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -148,24 +170,9 @@ impl<T, C, P> fmt::Debug for JwtRotationLayer<T, C, P> {
 }
 
 /// What one layer was told; shared by all services that it made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
     pub(super) policy: Policy,
     pub(super) realm: Realm,
     pub(super) allow_anonymous: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            policy: Policy {
-                issuers: Vec::new(),
-                audiences: Vec::new(),
-                leeway: DEFAULT_LEEWAY,
-                max_token_bytes: DEFAULT_MAX_TOKEN_BYTES,
-            },
-            realm: Realm::default(),
-            allow_anonymous: false,
-        }
-    }
 }

@@ -13,17 +13,13 @@ use tower_service::Service;
 
 use super::{
     Refusal, Respond, ResponseFuture,
-    bearer::{Credentials, credentials},
+    bearer::{Credentials, credentials, is_b64token},
     challenge::challenge,
     layer::Settings,
     pinned::{Anonymous, pin},
     respond::refuse,
 };
-use crate::{
-    Secrets,
-    claims::Authentication,
-    keyring::{Keyring, verify::verify},
-};
+use crate::{Secrets, claims::Authentication, keyring::Keyring};
 
 /// The service made by [`JwtRotationLayer`](super::JwtRotationLayer). Cheap to clone: the
 /// configuration is shared.
@@ -103,9 +99,12 @@ where
             Credentials::Repeated => return Err(Refusal::repeated(realm)),
         };
         let snapshot = secrets.snapshot();
-        let verified = verify::<C>(token, &snapshot.keys, policy, self.keyring.clock().now())
-            .map_err(|error| Refusal::invalid_token(&error, realm))?;
-        Ok(Some(Authentication::new(verified, snapshot)))
+        let now = self.keyring.clock().now();
+        match snapshot.verify::<C>(token, policy, now) {
+            Ok(verified) => Ok(Some(Authentication::new::<C, T>(verified, snapshot))),
+            Err(_) if !is_b64token(token) => Err(Refusal::malformed(realm)),
+            Err(error) => Err(Refusal::invalid_token(&error, realm)),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     clock::{Clock, SystemClock},
     event::{Event, Teller},
-    keyring::{JwtKey, Keyring, Settings, ledger::Windows, verify},
+    keyring::{JwtKey, Keyring, Settings, ledger::Windows},
     source::{BoxSource, SourceErrorKind},
 };
 
@@ -311,7 +311,6 @@ where
         self.recipe.fetch_limit = self.fetch_limit.unwrap_or(limit);
         self.recipe.probe_limit = self.probe_limit.unwrap_or(limit);
         let windows = self.check()?;
-        verify::install_crypto_provider();
         let hangups = if self.reload_on_sighup {
             Hangups::listen()
                 .map_err(|e| BuildError::config(format!("no SIGHUP handler could be set: {e}")))?

@@ -12,7 +12,6 @@ use aws_lc_rs::{
     },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::DecodingKey;
 
 use super::{
     KeyError, KeyErrorKind, KeyId,
@@ -35,7 +34,6 @@ pub(super) struct Material {
     pub(super) identity: [u8; 32],
     pub(super) verifying: Verifying,
     pub(super) signing: Option<Signing>,
-    pub(super) decoding: DecodingKey,
 }
 
 pub(super) enum Verifying {
@@ -75,7 +73,6 @@ impl Material {
             identity: secret_identity(&key, Algorithm::Hmac(hash)),
             verifying: Verifying::Hmac(key.clone()),
             signing: Some(Signing::Hmac(key)),
-            decoding: DecodingKey::from_secret(secret),
         })
     }
 
@@ -102,7 +99,6 @@ impl Material {
             Algorithm::Rsa(padding, hash),
             &thumbprint_input,
             parsed,
-            DecodingKey::from_rsa_raw_components(n, e),
         ))
     }
 
@@ -141,7 +137,6 @@ impl Material {
             Algorithm::Ecdsa(curve),
             &thumbprint_input,
             parsed,
-            DecodingKey::from_ec_der(point),
         ))
     }
 
@@ -159,12 +154,7 @@ impl Material {
             r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#,
             URL_SAFE_NO_PAD.encode(x)
         );
-        Ok(Self::public(
-            Algorithm::EdDsa,
-            &thumbprint_input,
-            parsed,
-            DecodingKey::from_ed_der(x),
-        ))
+        Ok(Self::public(Algorithm::EdDsa, &thumbprint_input, parsed))
     }
 
     pub(super) fn ed_pair(pair: Ed25519KeyPair) -> Result<Self, KeyError> {
@@ -179,12 +169,7 @@ impl Material {
     }
 
     /// `thumbprint_input` is the canonical JSON of RFC 7638, section 3.
-    fn public(
-        algorithm: Algorithm,
-        thumbprint_input: &str,
-        parsed: ParsedPublicKey,
-        decoding: DecodingKey,
-    ) -> Self {
+    fn public(algorithm: Algorithm, thumbprint_input: &str, parsed: ParsedPublicKey) -> Self {
         let thumbprint = sha256(thumbprint_input.as_bytes());
         Self {
             algorithm,
@@ -192,7 +177,6 @@ impl Material {
             identity: public_identity(&thumbprint, algorithm),
             verifying: Verifying::Public(parsed),
             signing: None,
-            decoding,
         }
     }
 

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::DecodingKey;
 use serde::Serialize;
 
 use super::{
@@ -100,8 +99,15 @@ impl PreparedKey {
         self.material.algorithm
     }
 
-    pub(in crate::keyring) fn decoding(&self) -> &DecodingKey {
-        &self.material.decoding
+    /// Whether others hold the half that verifies; false for HMAC.
+    pub(in crate::keyring) fn is_asymmetric(&self) -> bool {
+        !matches!(self.material.algorithm, Algorithm::Hmac(_))
+    }
+
+    /// Whether it is this key's signature of a JWS signing input; an HMAC is compared in constant
+    /// time.
+    pub(in crate::keyring) fn verifies(&self, signing_input: &[u8], signature: &[u8]) -> bool {
+        self.material.verifying.verifies(signing_input, signature)
     }
 }
 
@@ -117,7 +123,6 @@ impl fmt::Debug for PreparedKey {
                     identity: _,
                     verifying: _,
                     signing,
-                    decoding: _,
                 },
         } = self;
         f.debug_struct("PreparedKey")

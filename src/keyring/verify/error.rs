@@ -21,15 +21,18 @@ impl VerifyError {
     pub fn description(&self) -> &'static str {
         match self.kind {
             VerifyErrorKind::Malformed => "the token is malformed",
+            VerifyErrorKind::TooLong => "the token is too long",
             VerifyErrorKind::Unsupported => {
-                "the token's algorithm or a critical header is not supported"
+                "the token's type, algorithm or header extension is not supported"
             }
             VerifyErrorKind::UnknownKey => "the token's key is not known",
             VerifyErrorKind::BadSignature => "the token's signature is not valid",
             VerifyErrorKind::Expired => "the token has expired",
             VerifyErrorKind::NotYetValid => "the token is not yet valid",
+            VerifyErrorKind::TooOld => "the token was issued too long ago",
             VerifyErrorKind::MissingClaim => "the token lacks a required claim",
             VerifyErrorKind::WrongIssuer => "the token's issuer is not accepted",
+            VerifyErrorKind::WrongSubject => "the token's subject is not accepted",
             VerifyErrorKind::WrongAudience => "the token is not for this service",
             VerifyErrorKind::WrongClaims => "the token's claims are not the expected ones",
         }
@@ -54,11 +57,13 @@ impl Error for VerifyError {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum VerifyErrorKind {
-    /// It is too long, not a compact JWS, its header or payload is no JSON object, or a registered
-    /// claim has the wrong type.
+    /// It is not a compact JWS in canonical base64url, its header or payload is no JSON object or has
+    /// a member twice, or a registered claim has the wrong type.
     Malformed,
-    /// Its `alg` is `none`, unknown, or not the one of the key that it names; or it has a `crit`
-    /// header.
+    /// It has more bytes than the layer reads.
+    TooLong,
+    /// Its `alg` is `none`, unknown, or not the one of the key that it names; its `typ` is not
+    /// accepted here; or its header has `crit`, `b64`, `zip`, `enc` or a nested `cty`.
     Unsupported,
     /// No trusted key here can have signed it.
     UnknownKey,
@@ -66,12 +71,16 @@ pub enum VerifyErrorKind {
     BadSignature,
     /// Its `exp` has passed, leeway included.
     Expired,
-    /// Its `nbf` has not come, leeway included.
+    /// Its `nbf`, or its `iat` where the layer limits the age, has not come, leeway included.
     NotYetValid,
-    /// It has no `exp`, or lacks an `iss` or `aud` where the layer checks them.
+    /// Its `iat` is longer ago than the layer allows, leeway included.
+    TooOld,
+    /// It has no `exp`, or lacks an `iss`, `sub`, `aud` or `iat` where the layer checks them.
     MissingClaim,
     /// Its `iss` is none of the layer's.
     WrongIssuer,
+    /// Its `sub` is none of the layer's.
+    WrongSubject,
     /// Its `aud` names none of the layer's.
     WrongAudience,
     /// Its claims do not deserialise into the layer's claims type.
@@ -84,13 +93,16 @@ impl VerifyErrorKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
+            Self::TooLong => "too_long",
             Self::Unsupported => "unsupported",
             Self::UnknownKey => "unknown_key",
             Self::BadSignature => "bad_signature",
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
+            Self::TooOld => "too_old",
             Self::MissingClaim => "missing_claim",
             Self::WrongIssuer => "wrong_issuer",
+            Self::WrongSubject => "wrong_subject",
             Self::WrongAudience => "wrong_audience",
             Self::WrongClaims => "wrong_claims",
         }

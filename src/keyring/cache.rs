@@ -1,0 +1,146 @@
+//! Tokens that were accepted before, so that the next request with one of them costs a digest
+//! instead of a signature check.
+//!
+//! A cache belongs to one snapshot and ends with it: a rotation, the end of a window and a
+//! revocation publish another snapshot, and with it an empty cache. What can change inside of a
+//! snapshot is looked at on every hit: the token's times, and the trust in its key. Nothing in a
+//! cache points back to its snapshot.
+//!
+//! Only accepted tokens enter, so whoever cannot get tokens cannot fill it. HMAC tokens stay out:
+//! their check costs no more than the digest.
+
+use std::{
+    fmt,
+    hash::{BuildHasherDefault, Hash, Hasher},
+    sync::OnceLock,
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use quick_cache::{UnitWeighter, sync::Cache};
+use serde::de::DeserializeOwned;
+
+use super::verify::{Policy, PolicyId, Verified, VerifyError, verify};
+use crate::{clock::Now, snapshot::TrustedKey};
+
+/// Longer tokens are rare, and would make the bound in entries a loose one in bytes.
+const MAX_TOKEN_BYTES: usize = 4096;
+
+/// The accepted tokens of one snapshot.
+pub(crate) struct TokenCache {
+    capacity: usize,
+    // Many snapshots are replaced before they see a token.
+    entries: OnceLock<Cache<Key, Verified, UnitWeighter, BuildHasherDefault<FirstBytes>>>,
+}
+
+impl TokenCache {
+    /// For at most `capacity` tokens of these keys.
+    pub(crate) fn new(capacity: usize, keys: &[TrustedKey]) -> Self {
+        let is_of_use = keys.iter().any(|held| held.key.is_asymmetric());
+        Self {
+            capacity: if is_of_use { capacity } else { 0 },
+            entries: OnceLock::new(),
+        }
+    }
+
+    /// [`verify`], by memory where that is possible. The keys are the same at every call.
+    pub(crate) fn verify<C>(
+        &self,
+        token: &[u8],
+        keys: &[TrustedKey],
+        policy: &Policy,
+        now: Now,
+    ) -> Result<Verified, VerifyError>
+    where
+        C: DeserializeOwned + Send + Sync + 'static,
+    {
+        if self.capacity == 0 || token.len() > MAX_TOKEN_BYTES {
+            return verify::<C>(token, keys, policy, now);
+        }
+        let key = Key::new(policy.id(), token);
+        if let Some(seen) = self.get(&key)
+            && is_good(&seen, keys, now)
+        {
+            return Ok(seen);
+        }
+        let verified = verify::<C>(token, keys, policy, now)?;
+        if keys[verified.key].key.is_asymmetric() {
+            self.entries().insert(key, verified.clone());
+        }
+        Ok(verified)
+    }
+
+    fn get(&self, key: &Key) -> Option<Verified> {
+        self.entries.get()?.get(key)
+    }
+
+    fn entries(&self) -> &Cache<Key, Verified, UnitWeighter, BuildHasherDefault<FirstBytes>> {
+        self.entries.get_or_init(|| {
+            Cache::with(
+                self.capacity,
+                self.capacity as u64,
+                UnitWeighter,
+                BuildHasherDefault::default(),
+                Default::default(),
+            )
+        })
+    }
+}
+
+fn is_good(seen: &Verified, keys: &[TrustedKey], now: Now) -> bool {
+    let key = keys.get(seen.key);
+    seen.validity.holds(now) && key.is_some_and(|held| held.trust.holds(now))
+}
+
+impl fmt::Debug for TokenCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenCache")
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One token under one policy. The policy is a part of its own, so that no digest has to be broken
+/// for two layers to be kept apart.
+#[derive(Clone, PartialEq, Eq)]
+struct Key {
+    policy: PolicyId,
+    digest: [u8; 32],
+}
+
+impl Key {
+    fn new(policy: PolicyId, token: &[u8]) -> Self {
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(digest(&SHA256, token).as_ref());
+        Self {
+            policy,
+            digest: sha256,
+        }
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [a, b, c, d, e, f, g, h, ..] = self.digest;
+        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+    }
+}
+
+/// Takes the beginning of a digest for its hash: it is as good as random already.
+#[derive(Default)]
+struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+}

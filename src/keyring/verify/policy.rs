@@ -1,0 +1,65 @@
+//! What a layer asks of a token besides its signature.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
+const DEFAULT_MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// The rules of one configured layer. Change it through [`change`](Self::change) alone, so that
+/// its id stays its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    id: PolicyId,
+    /// Empty: `iss` is not looked at. Otherwise it is required and must be one of these.
+    pub(crate) issuers: Vec<String>,
+    /// Empty: `aud` is not looked at. Otherwise it is required and must name one of these.
+    pub(crate) audiences: Vec<String>,
+    /// Empty: `sub` is not looked at. Otherwise it is required and must be one of these.
+    pub(crate) subjects: Vec<String>,
+    /// Empty: what JWTs have. Otherwise `typ` is required and must be one of these.
+    pub(crate) token_types: Vec<String>,
+    pub(crate) leeway: Duration,
+    pub(crate) max_token_age: Option<Duration>,
+    pub(crate) max_token_bytes: usize,
+}
+
+impl Policy {
+    pub(crate) fn id(&self) -> PolicyId {
+        self.id
+    }
+
+    /// Makes it another policy.
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Self)) {
+        change(self);
+        self.id = PolicyId::unique();
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            id: PolicyId::unique(),
+            issuers: Vec::new(),
+            audiences: Vec::new(),
+            subjects: Vec::new(),
+            token_types: Vec::new(),
+            leeway: DEFAULT_LEEWAY,
+            max_token_age: None,
+            max_token_bytes: DEFAULT_MAX_TOKEN_BYTES,
+        }
+    }
+}
+
+/// Names one policy within the process, so that no layer takes another's acceptance for its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PolicyId(pub(crate) u64);
+
+impl PolicyId {
+    fn unique() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,81 @@
+//! Which keys a token may be tried with, and which of them signed it.
+
+use super::{Buffer, Compact, VerifyErrorKind};
+use crate::{
+    clock::Now,
+    keyring::key::{Algorithm, PreparedKey},
+    snapshot::TrustedKey,
+};
+
+/// The most signature checks that one token may cost.
+const MAX_TRIES: usize = 8;
+
+/// The signature of an RSA key of 4096 bits; longer ones cost an allocation.
+const SIGNATURE_BYTES: usize = 512;
+
+/// The first key, in the order of `keys`, whose signature the token carries.
+pub(super) fn find_key(
+    compact: &Compact<'_>,
+    kid: Option<&str>,
+    algorithm: Algorithm,
+    keys: &[TrustedKey],
+    now: Now,
+) -> Result<usize, VerifyErrorKind> {
+    let choice = Choice::of(kid, keys, now);
+    let mut candidates = trusted(keys, now)
+        .filter(|(_, key)| choice.admits(key) && key.alg() == algorithm)
+        .take(MAX_TRIES)
+        .peekable();
+    if candidates.peek().is_none() {
+        return Err(choice.without_candidates());
+    }
+    let mut buffer = Buffer::<SIGNATURE_BYTES>::new();
+    let signature = compact.signature(&mut buffer)?;
+    candidates
+        .find(|(_, key)| key.verifies(compact.signing_input, signature))
+        .map(|(index, _)| index)
+        .ok_or(VerifyErrorKind::BadSignature)
+}
+
+#[derive(Clone, Copy)]
+enum Choice<'a> {
+    /// A key answers to the token's `kid`: it and no other.
+    Named(&'a str),
+    /// The token's `kid` is nobody's here; a key without a declared id may still be meant.
+    Undeclared,
+    /// The token has no `kid`.
+    Any,
+}
+
+impl<'a> Choice<'a> {
+    fn of(kid: Option<&'a str>, keys: &[TrustedKey], now: Now) -> Self {
+        match kid {
+            None => Self::Any,
+            Some(kid) if trusted(keys, now).any(|(_, key)| key.answers_to(kid)) => Self::Named(kid),
+            Some(_) => Self::Undeclared,
+        }
+    }
+
+    fn admits(self, key: &PreparedKey) -> bool {
+        match self {
+            Self::Named(kid) => key.answers_to(kid),
+            Self::Undeclared => !key.declares_kid(),
+            Self::Any => true,
+        }
+    }
+
+    fn without_candidates(self) -> VerifyErrorKind {
+        match self {
+            // The named key is for another algorithm.
+            Self::Named(_) => VerifyErrorKind::Unsupported,
+            Self::Undeclared | Self::Any => VerifyErrorKind::UnknownKey,
+        }
+    }
+}
+
+fn trusted(keys: &[TrustedKey], now: Now) -> impl Iterator<Item = (usize, &PreparedKey)> {
+    keys.iter()
+        .enumerate()
+        .filter(move |(_, trusted)| trusted.trust.holds(now))
+        .map(|(index, trusted)| (index, &*trusted.key))
+}
