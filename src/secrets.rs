@@ -1,17 +1,8 @@
 //! What a request holds: one consistent view of the secret.
 
-use std::{
-    fmt,
-    future::Future,
-    ops::Deref,
-    sync::{Arc, Weak},
-};
+use std::{fmt, future::Future, ops::Deref, sync::Arc};
 
-use crate::{
-    keyring::{Keyring, Shared},
-    snapshot::Snapshot,
-    source::VersionId,
-};
+use crate::{keyring::Keyring, snapshot::Snapshot, source::VersionId};
 
 /// One consistent view of the secret, for as long as it is held.
 ///
@@ -25,13 +16,11 @@ use crate::{
 /// whoever holds one for ever holds old credentials.
 pub struct Secrets<T> {
     snapshot: Arc<Snapshot<T>>,
-    // Weak, so that a long request does not keep the refresh loop alive.
-    keyring: Weak<Shared<T>>,
 }
 
 impl<T> Secrets<T> {
-    pub(crate) fn new(snapshot: Arc<Snapshot<T>>, keyring: Weak<Shared<T>>) -> Self {
-        Self { snapshot, keyring }
+    pub(crate) fn new(snapshot: Arc<Snapshot<T>>) -> Self {
+        Self { snapshot }
     }
 
     pub(crate) fn snapshot(&self) -> &Snapshot<T> {
@@ -43,7 +32,10 @@ impl<T> Secrets<T> {
     where
         T: Send + Sync + 'static,
     {
-        std::ptr::eq(self.keyring.as_ptr(), Arc::as_ptr(keyring.shared()))
+        std::ptr::eq(
+            self.snapshot.keyring.as_ptr(),
+            Arc::as_ptr(keyring.shared()),
+        )
     }
 
     /// The version that `Deref` shows.
@@ -137,7 +129,7 @@ impl<T: Send + Sync + 'static> Secrets<T> {
                 Err(Attempt::Unauthenticated(error)) => refused = Some(error),
             }
         }
-        let newest = match self.keyring.upgrade() {
+        let newest = match self.snapshot.keyring.upgrade() {
             Some(keyring) => keyring.newest_after_refusal(self.version()).await,
             None => self.clone(),
         };
@@ -183,17 +175,13 @@ impl<T> Clone for Secrets<T> {
     fn clone(&self) -> Self {
         Self {
             snapshot: self.snapshot.clone(),
-            keyring: self.keyring.clone(),
         }
     }
 }
 
 impl<T> fmt::Debug for Secrets<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            snapshot,
-            keyring: _,
-        } = self;
+        let Self { snapshot } = self;
         f.debug_struct("Secrets")
             .field("generation", &snapshot.generation)
             .field("version", &snapshot.current.id)

@@ -8,7 +8,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use crate::{
     clock::{Clock, Now},
     keyring::{
+        Shared,
         cache::TokenCache,
         key::{KeyId, PreparedKey},
         verify::{Policy, Verified, VerifyError},
@@ -185,6 +186,8 @@ pub(crate) struct Snapshot<T> {
     pub(crate) verified_by: Box<[Arc<VerifiedBy>]>,
     pub(crate) tokens: TokenCache,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Weak, so that a long request does not keep the refresh loop alive.
+    pub(crate) keyring: Weak<Shared<T>>,
     /// Wakes the refresh loop when the last reader is gone. It points at no snapshot.
     pub(crate) _on_drop: DropSignal,
 }

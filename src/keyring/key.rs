@@ -31,6 +31,8 @@ mod material;
 
 mod pem;
 
+mod usual_headers;
+
 mod prepared;
 pub(crate) use prepared::PreparedKey;
 

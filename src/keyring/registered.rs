@@ -103,7 +103,7 @@ impl RegisteredClaims {
     /// Adds an audience to `aud`.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.aud.0.push(audience.into());
+        self.aud.push(audience.into());
         self
     }
 
@@ -149,12 +149,19 @@ fn since_epoch(at: SystemTime) -> u64 {
 ///
 /// [RFC 7519, section 4.1.3]: https://www.rfc-editor.org/rfc/rfc7519#section-4.1.3
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Audience(Vec<String>);
+pub struct Audience(Names);
+
+/// Nearly every token has one audience, which then costs one allocation and not two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Names {
+    One(String),
+    Several(Vec<String>),
+}
 
 impl Audience {
     /// The names, in their order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
+        self.names().iter().map(String::as_str)
     }
 
     /// Whether it has this name.
@@ -166,19 +173,48 @@ impl Audience {
     /// Whether there is no name.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.names().is_empty()
+    }
+
+    fn names(&self) -> &[String] {
+        match &self.0 {
+            Names::One(name) => std::slice::from_ref(name),
+            Names::Several(names) => names,
+        }
+    }
+
+    fn push(&mut self, name: String) {
+        *self = self.iter().map(str::to_owned).chain([name]).collect();
+    }
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self::Several(Vec::new())
+    }
+}
+
+impl From<String> for Audience {
+    fn from(name: String) -> Self {
+        Self(Names::One(name))
     }
 }
 
 impl<S: Into<String>> FromIterator<S> for Audience {
     fn from_iter<I: IntoIterator<Item = S>>(names: I) -> Self {
-        Self(names.into_iter().map(Into::into).collect())
+        let mut names: Vec<String> = names.into_iter().map(Into::into).collect();
+        if names.len() == 1
+            && let Some(only) = names.pop()
+        {
+            return only.into();
+        }
+        Self(Names::Several(names))
     }
 }
 
 impl Serialize for Audience {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0.as_slice() {
+        match self.names() {
             [one] => one.serialize(serializer),
             several => several.serialize(serializer),
         }
@@ -194,8 +230,8 @@ impl<'de> Deserialize<'de> for Audience {
             Several(Vec<String>),
         }
         Ok(match Form::deserialize(deserializer)? {
-            Form::One(name) => Self(vec![name]),
-            Form::Several(names) => Self(names),
+            Form::One(name) => name.into(),
+            Form::Several(names) => names.into_iter().collect(),
         })
     }
 }

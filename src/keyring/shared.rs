@@ -32,6 +32,7 @@ const REFUSAL_COOL_DOWN: Duration = Duration::from_secs(10);
 /// last handle drops it, and with it `stop`, which ends the loop.
 pub(crate) struct Shared<T> {
     cell: Cell<T>,
+    frame: Frame<T>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) events: Teller,
     pub(crate) settings: Settings,
@@ -42,7 +43,6 @@ pub(crate) struct Shared<T> {
     requests: mpsc::UnboundedSender<Request>,
     pub(super) stop: watch::Sender<bool>,
     pub(super) done: watch::Receiver<()>,
-    retired: Arc<Notify>,
     /// The last refresh that upstreams asked for: since when, and whether it has ended.
     last_refusal: Mutex<Option<(Duration, watch::Receiver<()>)>>,
 }
@@ -103,31 +103,36 @@ impl<T: Send + Sync + 'static> Keyring<T> {
         let (ledger, told) = Ledger::open(first, bundle, windows, now);
         events.tell_all(told);
         let retired = Arc::new(Notify::new());
-        let snapshot = compose(&ledger, 1, &clock, &retired, settings.token_cache, now);
         let (requests, incoming) = mpsc::unbounded_channel();
         let (stop, stopped) = watch::channel(false);
         let (finished, done) = watch::channel(());
-        let shared = Shared {
-            cell: Cell::new(snapshot),
-            clock,
-            events,
-            settings,
-            books: Mutex::new(Books {
-                ledger,
-                generation: 1,
-                retired: Vec::new(),
-            }),
-            health: Mutex::new(Health::default()),
-            last_answer: AtomicU64::new(as_nanos(now.mono)),
-            requests,
-            stop,
-            done,
-            retired: retired.clone(),
-            last_refusal: Mutex::new(None),
-        };
-        let keyring = Self {
-            shared: Arc::new(shared),
-        };
+        let shared = Arc::new_cyclic(|this| {
+            let frame = Frame {
+                clock: clock.clone(),
+                retired: retired.clone(),
+                token_cache: settings.token_cache,
+                keyring: this.clone(),
+            };
+            Shared {
+                cell: Cell::new(frame.compose(&ledger, 1, now)),
+                frame,
+                clock,
+                events,
+                settings,
+                books: Mutex::new(Books {
+                    ledger,
+                    generation: 1,
+                    retired: Vec::new(),
+                }),
+                health: Mutex::new(Health::default()),
+                last_answer: AtomicU64::new(as_nanos(now.mono)),
+                requests,
+                stop,
+                done,
+                last_refusal: Mutex::new(None),
+            }
+        });
+        let keyring = Self { shared };
         let ends = LoopEnds {
             requests: incoming,
             stop: stopped,
@@ -139,8 +144,8 @@ impl<T: Send + Sync + 'static> Keyring<T> {
 }
 
 impl<T> Shared<T> {
-    pub(crate) fn secrets(self: &Arc<Self>) -> Secrets<T> {
-        Secrets::new(self.cell.load(), Arc::downgrade(self))
+    pub(crate) fn secrets(&self) -> Secrets<T> {
+        Secrets::new(self.cell.load())
     }
 
     pub(crate) fn snapshot(&self) -> Arc<Snapshot<T>> {
@@ -252,14 +257,7 @@ impl<T> Shared<T> {
         let told = how(&mut books.ledger, now)?;
         books.generation += 1;
         let generation = books.generation;
-        let next = compose(
-            &books.ledger,
-            generation,
-            &self.clock,
-            &self.retired,
-            self.settings.token_cache,
-            now,
-        );
+        let next = self.frame.compose(&books.ledger, generation, now);
         let old = self.cell.store(next);
         books.retired.push(Retired {
             generation: old.generation,
@@ -297,7 +295,7 @@ impl<T> Shared<T> {
     }
 
     /// For `try_each`: the newest snapshot, after one refresh that all refused callers share.
-    pub(crate) async fn newest_after_refusal(self: &Arc<Self>, refused: &VersionId) -> Secrets<T> {
+    pub(crate) async fn newest_after_refusal(&self, refused: &VersionId) -> Secrets<T> {
         if self.cell.load().current.id == *refused {
             // An error says that the refresh has ended. What came of it is told by the events.
             let _ = self.refresh_after_refusal().changed().await;
@@ -325,28 +323,32 @@ impl<T> Shared<T> {
     }
 }
 
-fn compose<T>(
-    ledger: &Ledger<T>,
-    generation: u64,
-    clock: &Arc<dyn Clock>,
-    retired: &Arc<Notify>,
+/// What all snapshots of a keyring have in common.
+struct Frame<T> {
+    clock: Arc<dyn Clock>,
+    retired: Arc<Notify>,
     token_cache: usize,
-    now: Now,
-) -> Arc<Snapshot<T>> {
-    let keys = ledger.trusted_keys(now);
-    let verified_by = keys
-        .iter()
-        .map(|held| Arc::new(held.verified_by(generation)));
-    Arc::new(Snapshot {
-        generation,
-        current: ledger.current.clone(),
-        previous: ledger.trusted_previous(now),
-        verified_by: verified_by.collect(),
-        tokens: TokenCache::new(token_cache, &keys),
-        keys,
-        clock: clock.clone(),
-        _on_drop: DropSignal(retired.clone()),
-    })
+    keyring: Weak<Shared<T>>,
+}
+
+impl<T> Frame<T> {
+    fn compose(&self, ledger: &Ledger<T>, generation: u64, now: Now) -> Arc<Snapshot<T>> {
+        let keys = ledger.trusted_keys(now);
+        let verified_by = keys
+            .iter()
+            .map(|held| Arc::new(held.verified_by(generation)));
+        Arc::new(Snapshot {
+            generation,
+            current: ledger.current.clone(),
+            previous: ledger.trusted_previous(now),
+            verified_by: verified_by.collect(),
+            tokens: TokenCache::new(self.token_cache, &keys),
+            keys,
+            clock: self.clock.clone(),
+            keyring: self.keyring.clone(),
+            _on_drop: DropSignal(self.retired.clone()),
+        })
+    }
 }
 
 fn as_nanos(mono: Duration) -> u64 {

@@ -5,6 +5,8 @@
 
 use http::{HeaderMap, header::AUTHORIZATION};
 
+const BEARER: &[u8] = b"bearer";
+
 /// What the `Authorization` header of a request holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Credentials<'a> {
@@ -37,9 +39,12 @@ fn parse(value: &[u8]) -> Credentials<'_> {
     if value.is_empty() {
         return Credentials::Absent;
     }
-    let scheme_len = value.iter().take_while(|byte| is_tchar(**byte)).count();
-    let (scheme, rest) = value.split_at(scheme_len);
-    if !scheme.eq_ignore_ascii_case(b"bearer") {
+    let rest = match value.split_at_checked(BEARER.len()) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(BEARER) => rest,
+        _ => return Credentials::OtherScheme,
+    };
+    // The scheme's name may go on.
+    if rest.first().is_some_and(|byte| is_tchar(*byte)) {
         return Credentials::OtherScheme;
     }
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();

@@ -14,8 +14,7 @@ use crate::keyring::{Keyring, registered::RegisteredClaims, verify::Policy};
 /// `T` is the bundle's type, `C` what a token's claims are read as, `P` how a refusal looks.
 #[must_use]
 pub struct JwtRotationLayer<T, C = RegisteredClaims, P = EmptyBody> {
-    keyring: Keyring<T>,
-    settings: Arc<Settings>,
+    settings: Arc<Settings<T>>,
     respond: P,
     claims: PhantomData<fn() -> C>,
 }
@@ -28,8 +27,12 @@ impl<T> JwtRotationLayer<T> {
     /// answered with a 500 that says so.
     pub fn new(keyring: Keyring<T>) -> Self {
         Self {
-            keyring,
-            settings: Arc::new(Settings::default()),
+            settings: Arc::new(Settings {
+                keyring,
+                policy: Policy::default(),
+                realm: Realm::default(),
+                allow_anonymous: false,
+            }),
             respond: EmptyBody,
             claims: PhantomData,
         }
@@ -102,7 +105,6 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
         // Another policy, for what was accepted is remembered together with its claims.
         let this = self.require(|_| ());
         JwtRotationLayer {
-            keyring: this.keyring,
             settings: this.settings,
             respond: this.respond,
             claims: PhantomData,
@@ -113,7 +115,6 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
     /// `Fn(&Refusal) -> Response<R>`. Default: [`EmptyBody`].
     pub fn respond_with<P2>(self, respond: P2) -> JwtRotationLayer<T, C, P2> {
         JwtRotationLayer {
-            keyring: self.keyring,
             settings: self.settings,
             respond,
             claims: PhantomData,
@@ -124,7 +125,7 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
         self.change(|settings| settings.policy.change(change))
     }
 
-    fn change(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+    fn change(mut self, change: impl FnOnce(&mut Settings<T>)) -> Self {
         change(Arc::make_mut(&mut self.settings));
         self
     }
@@ -134,19 +135,13 @@ impl<S, T, C, P: Clone> Layer<S> for JwtRotationLayer<T, C, P> {
     type Service = JwtRotation<S, T, C, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        JwtRotation::new(
-            inner,
-            self.keyring.clone(),
-            self.settings.clone(),
-            self.respond.clone(),
-        )
+        JwtRotation::new(inner, self.settings.clone(), self.respond.clone())
     }
 }
 
 impl<T, C, P: Clone> Clone for JwtRotationLayer<T, C, P> {
     fn clone(&self) -> Self {
         Self {
-            keyring: self.keyring.clone(),
             settings: self.settings.clone(),
             respond: self.respond.clone(),
             claims: PhantomData,
@@ -157,7 +152,6 @@ impl<T, C, P: Clone> Clone for JwtRotationLayer<T, C, P> {
 impl<T, C, P> fmt::Debug for JwtRotationLayer<T, C, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            keyring: _,
             settings,
             respond: _,
             claims: _,
@@ -170,9 +164,36 @@ impl<T, C, P> fmt::Debug for JwtRotationLayer<T, C, P> {
 }
 
 /// What one layer was told; shared by all services that it made.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Settings {
+pub(super) struct Settings<T> {
+    pub(super) keyring: Keyring<T>,
     pub(super) policy: Policy,
     pub(super) realm: Realm,
     pub(super) allow_anonymous: bool,
+}
+
+impl<T> Clone for Settings<T> {
+    fn clone(&self) -> Self {
+        Self {
+            keyring: self.keyring.clone(),
+            policy: self.policy.clone(),
+            realm: self.realm.clone(),
+            allow_anonymous: self.allow_anonymous,
+        }
+    }
+}
+
+impl<T> fmt::Debug for Settings<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            keyring: _,
+            policy,
+            realm,
+            allow_anonymous,
+        } = self;
+        f.debug_struct("Settings")
+            .field("policy", policy)
+            .field("realm", realm)
+            .field("allow_anonymous", allow_anonymous)
+            .finish_non_exhaustive()
+    }
 }

@@ -19,24 +19,22 @@ use super::{
     pinned::{Anonymous, pin},
     respond::refuse,
 };
-use crate::{Secrets, claims::Authentication, keyring::Keyring};
+use crate::{Secrets, claims::Authentication};
 
 /// The service made by [`JwtRotationLayer`](super::JwtRotationLayer). Cheap to clone: the
 /// configuration is shared.
 #[must_use]
 pub struct JwtRotation<S, T, C, P> {
     inner: S,
-    keyring: Keyring<T>,
-    settings: Arc<Settings>,
+    settings: Arc<Settings<T>>,
     respond: P,
     claims: PhantomData<fn() -> C>,
 }
 
 impl<S, T, C, P> JwtRotation<S, T, C, P> {
-    pub(super) fn new(inner: S, keyring: Keyring<T>, settings: Arc<Settings>, respond: P) -> Self {
+    pub(super) fn new(inner: S, settings: Arc<Settings<T>>, respond: P) -> Self {
         Self {
             inner,
-            keyring,
             settings,
             respond,
             claims: PhantomData,
@@ -51,13 +49,14 @@ where
 {
     /// Prepares the request for the inner service, or says why it may not get there.
     fn admit<B>(&self, request: &mut Request<B>) -> Result<(), Refusal> {
-        if !self.keyring.has_jwt_key() {
+        let keyring = &self.settings.keyring;
+        if !keyring.has_jwt_key() {
             return Err(Refusal::misconfigured());
         }
-        if self.keyring.refuses() {
+        if keyring.refuses() {
             return Err(Refusal::stale());
         }
-        let secrets = pin(&self.keyring, request.extensions());
+        let secrets = pin(keyring, request.extensions());
         let authentication = self.authenticate(request.headers(), &secrets)?;
 
         if let Some(value) = request.headers_mut().get_mut(AUTHORIZATION) {
@@ -85,6 +84,7 @@ where
         secrets: &Secrets<T>,
     ) -> Result<Option<Authentication>, Refusal> {
         let Settings {
+            keyring,
             policy,
             realm,
             allow_anonymous,
@@ -99,7 +99,7 @@ where
             Credentials::Repeated => return Err(Refusal::repeated(realm)),
         };
         let snapshot = secrets.snapshot();
-        let now = self.keyring.clock().now();
+        let now = keyring.clock().now();
         match snapshot.verify::<C>(token, policy, now) {
             Ok(verified) => Ok(Some(Authentication::new::<C, T>(verified, snapshot))),
             Err(_) if !is_b64token(token) => Err(Refusal::malformed(realm)),
@@ -135,7 +135,6 @@ impl<S: Clone, T, C, P: Clone> Clone for JwtRotation<S, T, C, P> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            keyring: self.keyring.clone(),
             settings: self.settings.clone(),
             respond: self.respond.clone(),
             claims: PhantomData,
@@ -147,7 +146,6 @@ impl<S: fmt::Debug, T, C, P> fmt::Debug for JwtRotation<S, T, C, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             inner,
-            keyring: _,
             settings,
             respond: _,
             claims: _,

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     KeyError, KeyErrorKind, KeyId, SignError, SignErrorKind, algorithm::Algorithm,
-    material::Material,
+    material::Material, usual_headers::UsualHeaders,
 };
 
 /// What a key signs at load, to prove that its two halves belong together.
@@ -18,13 +18,16 @@ pub(crate) struct PreparedKey {
     id: KeyId,
     declared: bool,
     material: Material,
+    usual_headers: UsualHeaders,
 }
 
 impl PreparedKey {
     pub(super) fn new(material: Material, kid: Option<&str>) -> Result<Self, KeyError> {
         prove(&material)?;
+        let id = kid.map_or_else(|| material.computed_id.clone(), KeyId::new);
         Ok(Self {
-            id: kid.map_or_else(|| material.computed_id.clone(), KeyId::new),
+            usual_headers: UsualHeaders::new(material.algorithm.name(), id.as_str()),
+            id,
             declared: kid.is_some(),
             material,
         })
@@ -43,6 +46,12 @@ impl PreparedKey {
     /// Whether a token's `kid` names this key: by its declared id or by the computed one.
     pub(crate) fn answers_to(&self, kid: &str) -> bool {
         self.id.as_str() == kid || self.material.computed_id.as_str() == kid
+    }
+
+    /// Whether a token's header, as it stands in the token, says no more than this key's algorithm
+    /// and id, and that it is a JWT. `false` may mean that it has another form.
+    pub(in crate::keyring) fn is_usual_header(&self, encoded: &[u8]) -> bool {
+        self.usual_headers.contains(encoded)
     }
 
     /// Equal for two keys exactly when their material and their algorithm are equal, whatever they
@@ -116,6 +125,7 @@ impl fmt::Debug for PreparedKey {
         let Self {
             id,
             declared,
+            usual_headers: _,
             material:
                 Material {
                     algorithm,

@@ -60,7 +60,7 @@ fn owned(text: Option<Text<'_>>) -> Result<Option<String>, VerifyErrorKind> {
 fn audience(texts: Option<Texts<'_>>) -> Result<Audience, VerifyErrorKind> {
     match texts {
         None => Ok(Audience::default()),
-        Some(Texts::One(name)) => Ok(Audience::from_iter([name])),
+        Some(Texts::One(name)) => Ok(name.into_owned().into()),
         Some(Texts::Several(names)) => Ok(names.into_iter().map(Cow::into_owned).collect()),
         Some(Texts::Null | Texts::Other) => Err(VerifyErrorKind::WrongClaims),
     }

@@ -1,6 +1,8 @@
 //! The compact serialisation (RFC 7515, section 7.1): three parts of base64url with dots between.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use std::mem::MaybeUninit;
+
+use base64_simd::{Out, URL_SAFE_NO_PAD};
 
 use super::VerifyErrorKind;
 
@@ -9,7 +11,7 @@ use super::VerifyErrorKind;
 pub(super) struct Compact<'t> {
     /// What is signed: the first two parts and the dot between (RFC 7515, section 5.1).
     pub(super) signing_input: &'t [u8],
-    header: &'t [u8],
+    pub(super) header: &'t [u8],
     payload: &'t [u8],
     signature: &'t [u8],
 }
@@ -28,7 +30,7 @@ impl<'t> Compact<'t> {
         })
     }
 
-    pub(super) fn header<'b, const N: usize>(
+    pub(super) fn decode_header<'b, const N: usize>(
         &self,
         buffer: &'b mut Buffer<N>,
     ) -> Result<&'b [u8], VerifyErrorKind> {
@@ -52,30 +54,31 @@ impl<'t> Compact<'t> {
 
 /// Where a part is decoded to: `N` bytes on the stack, and the heap for what is longer.
 pub(super) struct Buffer<const N: usize> {
-    inline: [u8; N],
+    // Uninitialised, because clearing it takes as long as a good part of decoding.
+    inline: [MaybeUninit<u8>; N],
     long: Vec<u8>,
 }
 
 impl<const N: usize> Buffer<N> {
     pub(super) fn new() -> Self {
         Self {
-            inline: [0; N],
+            inline: [const { MaybeUninit::uninit() }; N],
             long: Vec::new(),
         }
     }
 
     /// Takes the one canonical form: no padding, no white space, no bits left over.
     fn decode(&mut self, part: &[u8]) -> Result<&[u8], VerifyErrorKind> {
-        let room = base64::decoded_len_estimate(part.len());
+        let room = URL_SAFE_NO_PAD.estimated_decoded_length(part.len());
         let out = if room <= N {
             &mut self.inline[..]
         } else {
-            self.long.resize(room, 0);
-            &mut self.long[..]
+            self.long.reserve(room);
+            self.long.spare_capacity_mut()
         };
-        let len = URL_SAFE_NO_PAD
-            .decode_slice(part, out)
-            .map_err(|_| VerifyErrorKind::Malformed)?;
-        Ok(&out[..len])
+        URL_SAFE_NO_PAD
+            .decode(part, Out::from_uninit_slice(out))
+            .map(|decoded| &*decoded)
+            .map_err(|_| VerifyErrorKind::Malformed)
     }
 }

@@ -14,10 +14,11 @@ where
     A: MapAccess<'de>,
     T: Deserialize<'de>,
 {
-    match slot.replace(map.next_value()?) {
-        None => Ok(()),
-        Some(_) => Err(A::Error::custom("a member is there twice")),
+    if slot.is_some() {
+        return Err(A::Error::custom("a member is there twice"));
     }
+    *slot = Some(map.next_value()?);
+    Ok(())
 }
 
 /// A member that should be a string.

@@ -13,6 +13,17 @@ const MAX_TRIES: usize = 8;
 /// The signature of an RSA key of 4096 bits; longer ones cost an allocation.
 const SIGNATURE_BYTES: usize = 512;
 
+/// The key whose id and algorithm the header states, found without decoding it.
+pub(super) fn key_of_usual_header<'k>(
+    compact: &Compact<'_>,
+    keys: &'k [TrustedKey],
+) -> Option<&'k PreparedKey> {
+    keys.iter()
+        .take(MAX_TRIES)
+        .map(|held| &*held.key)
+        .find(|key| key.is_usual_header(compact.header))
+}
+
 /// The first key, in the order of `keys`, whose signature the token carries.
 pub(super) fn find_key(
     compact: &Compact<'_>,
