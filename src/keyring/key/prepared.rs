@@ -100,6 +100,11 @@ impl PreparedKey {
         self.material.algorithm
     }
 
+    #[cfg(test)]
+    pub(in crate::keyring) fn verifies(&self, signing_input: &[u8], signature: &[u8]) -> bool {
+        self.material.verifying.verifies(signing_input, signature)
+    }
+
     pub(in crate::keyring) fn decoding(&self) -> &DecodingKey {
         &self.material.decoding
     }
