@@ -10,7 +10,6 @@
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, de};
-use serde_json::Value;
 use zeroize::Zeroizing;
 
 mod algorithm;
@@ -18,6 +17,10 @@ pub(in crate::keyring) use algorithm::Algorithm;
 #[cfg(test)]
 pub(in crate::keyring) use algorithm::Curve;
 use algorithm::Hash;
+
+mod der;
+
+mod ed25519;
 
 mod error;
 pub use error::{KeyError, KeyErrorKind, SignError, SignErrorKind};
@@ -36,10 +39,22 @@ mod usual_headers;
 mod prepared;
 pub(crate) use prepared::PreparedKey;
 
+mod rsa;
+
+mod secret;
+
+mod set;
+
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+
+/// Larger than anybody's set of keys.
+const MAX_BYTES: usize = 1024 * 1024;
+
+/// The longest `kid` of a token, and so of a key; a digest in hexadecimal has 64 to 128.
+pub(in crate::keyring) const MAX_KID_BYTES: usize = 256;
 
 /// A key, or a set of keys, that verifies bearer tokens and, where it is secret or private, signs
 /// them. It is a field of your bundle:
@@ -71,16 +86,27 @@ mod tests;
 ///
 /// A private key signs, and its public half verifies. A key has exactly one algorithm; a token of
 /// another is not its token. Supported are HS256/384/512, RS256/384/512, PS256/384/512 (RSA of 2048
-/// to 8192 bits), ES256, ES384 and EdDSA with Ed25519.
+/// to 8192 bits with an odd exponent of 65537 to 33 bits), ES256, ES384 and EdDSA with Ed25519.
+///
+/// * A PEM is one block; text around it, a byte order mark and Windows line ends do not matter.
+///   Certificates, encrypted keys and SEC1 (`EC PRIVATE KEY`) are refused with a hint.
+/// * A JWK with a `use` other than `sig`, or with `key_ops` that lack `verify`, is refused. A
+///   *private* JWK with `sign` alone is used, because its public half verifies; one with `verify`
+///   alone does not sign. A JWK that names a member twice is refused, and a `kid` has at most 256
+///   bytes.
+/// * Of a JWKS, such keys are skipped with a warning, and the rest are used. Two different keys
+///   with one `kid` are both used.
 ///
 /// Anything else in that place of the document is an error that names its JSON type. Whether the
 /// key is any good is judged later, when the keyring prepares it: an unusable key leaves the version
 /// before it in use, with a [`KeyError`] that says why.
 ///
 /// # Danger
-/// An HMAC secret shorter than 32 bytes can be guessed offline by anybody who holds one token. It is
-/// refused unless the keyring's builder was told otherwise, by a method named for the danger; an
-/// empty one is refused always.
+/// An HMAC secret shorter than its hash (HS256: 32 bytes, HS384: 48, HS512: 64) can be guessed
+/// offline by anybody who holds one token. It is refused unless the keyring's builder was told
+/// otherwise, by a method named for the danger. Refused always are an empty one, one over 64 KiB,
+/// and one that is itself a key or a certificate, in PEM, DER, base64 of DER or as a JWK: everybody
+/// may know a public key, and could sign with it.
 ///
 /// The text is wiped from memory when the last clone is dropped.
 ///
@@ -97,8 +123,18 @@ enum Form {
     Json(Zeroizing<String>),
 }
 
+impl Form {
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::Pem(text) | Self::Json(text) => text.len(),
+            Self::Secret(secret) => secret.len(),
+        }
+    }
+}
+
 impl JwtKey {
-    /// An HMAC secret, whatever its bytes look like.
+    /// An HMAC secret for HS256. Bytes that are a key or a certificate are not taken for a secret; the
+    /// keyring refuses them.
     #[must_use]
     pub fn from_secret(secret: impl Into<Vec<u8>>) -> Self {
         Self::new(Form::Secret(Zeroizing::new(secret.into())))
@@ -161,9 +197,8 @@ impl<'de> de::Visitor<'de> for KeyVisitor {
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<JwtKey, A::Error> {
-        let object = Value::deserialize(de::value::MapAccessDeserializer::new(map))?;
-        let text = SecretJson::new(object).to_text();
-        Ok(JwtKey::new(Form::Json(text)))
+        let object = SecretJson::deserialize(de::value::MapAccessDeserializer::new(map))?;
+        Ok(JwtKey::new(Form::Json(object.to_text())))
     }
 
     fn visit_seq<A: de::SeqAccess<'de>>(self, _: A) -> Result<JwtKey, A::Error> {
@@ -261,6 +296,10 @@ impl From<PreparedKey> for PreparedKeys {
 /// Judges and prepares a key. CPU-bound: a private RSA key takes some milliseconds, for it proves
 /// itself by a signature.
 pub(crate) fn prepare(key: &JwtKey, allow_weak: bool) -> Result<PreparedKeys, KeyError> {
+    if key.0.len() > MAX_BYTES {
+        let reason = "the key is longer than 1 MiB";
+        return Err(KeyError::new(KeyErrorKind::Unsupported, reason));
+    }
     match &*key.0 {
         Form::Text(text) => prepare_text(text, allow_weak),
         Form::Secret(secret) => prepare_secret(secret, allow_weak),
@@ -270,7 +309,7 @@ pub(crate) fn prepare(key: &JwtKey, allow_weak: bool) -> Result<PreparedKeys, Ke
                 KeyErrorKind::Malformed,
                 "the key is not valid JSON",
             ))?;
-            jwk::prepare(&document, allow_weak)
+            set::prepare(&document, allow_weak)
         }
     }
 }
@@ -280,37 +319,17 @@ fn prepare_text(text: &str, allow_weak: bool) -> Result<PreparedKeys, KeyError> 
         return pem::prepare(text).map(Into::into);
     }
     let trimmed = text.trim_start_matches('\u{feff}').trim();
-    if trimmed.starts_with(['{', '[']) {
-        if let Some(document) = SecretJson::parse(trimmed)
-            && jwk::is_key_or_set(&document)
-        {
-            return jwk::prepare(&document, allow_weak);
-        }
-        // Public text must never become a secret, as a JWK that lost a brace would.
-        if trimmed.contains("\"kty\"") {
-            return Err(KeyError::new(
-                KeyErrorKind::Malformed,
-                "the key looks like a JWK or a JWKS and is none",
-            ));
-        }
-    }
-    if pem::is_bare_key(trimmed) {
-        return Err(KeyError::new(
-            KeyErrorKind::Malformed,
-            "the key is the base64 of a PEM without its first and last line",
-        ));
+    if trimmed.starts_with(['{', '['])
+        && let Some(document) = SecretJson::parse(trimmed)
+        && set::is_key_or_set(&document)
+    {
+        return set::prepare(&document, allow_weak);
     }
     prepare_secret(text.as_bytes(), allow_weak)
 }
 
 fn prepare_secret(secret: &[u8], allow_weak: bool) -> Result<PreparedKeys, KeyError> {
-    if pem::is_pem(secret) {
-        return Err(KeyError::new(
-            KeyErrorKind::Malformed,
-            "a PEM was given as an HMAC secret; give it as a PEM",
-        ));
-    }
-    material::Material::hmac(secret, Hash::Sha256, allow_weak)
+    secret::prepare(secret, Hash::Sha256, allow_weak)
         .and_then(|material| PreparedKey::new(material, None))
         .map(Into::into)
 }

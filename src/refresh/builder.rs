@@ -177,11 +177,12 @@ where
         self
     }
 
-    /// Accepts HMAC secrets shorter than 32 bytes.
+    /// Accepts HMAC secrets shorter than their hash: 32 bytes for HS256, 48 for HS384, 64 for HS512.
     ///
     /// **Dangerous**: a short secret can be found offline from one token, and with it anybody's
-    /// token forged (RFC 7518 section 3.2 requires 32 bytes for HS256). It is here for tests
-    /// against systems that issue such secrets.
+    /// token forged (RFC 7518 section 3.2 requires those lengths). It is here for tests against
+    /// systems that issue such secrets. An empty secret, and a public key given as a secret, are
+    /// refused all the same.
     pub fn dangerously_allow_short_hmac_secrets(mut self) -> Self {
         self.recipe.allow_weak = true;
         self

@@ -78,6 +78,15 @@ impl Algorithm {
 }
 
 impl Hash {
+    /// The length of its output in bytes.
+    pub(super) const fn len(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+
     pub(super) fn hmac(self) -> hmac::Algorithm {
         match self {
             Self::Sha256 => hmac::HMAC_SHA256,

@@ -11,7 +11,7 @@ const SHOWN_KID_CHARS: usize = 64;
 pub enum KeyErrorKind {
     /// It is not what it claims to be: a broken PEM, a JWK without a required member.
     Malformed,
-    /// It is too short to protect anything.
+    /// It protects nothing: it is too short, or of a form that lets others sign.
     Weak,
     /// Its type, curve, algorithm or container is not supported.
     Unsupported,

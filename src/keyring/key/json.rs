@@ -1,18 +1,20 @@
 //! JSON that may hold private members, wiped when dropped.
 
-use serde_json::Value;
+use std::{fmt, mem};
+
+use serde::{Deserialize, Deserializer, de};
+use serde_json::{Map, Value};
 use zeroize::{Zeroize, Zeroizing};
 
 /// A parsed document whose strings are wiped on drop.
+///
+/// An object that names a member twice is read as null. RFC 7517, section 4, has parsers reject a
+/// JWK of that kind or take the last value; rejecting is safe whatever another parser takes.
 pub(super) struct SecretJson(Value);
 
 impl SecretJson {
-    pub(super) fn new(value: Value) -> Self {
-        Self(value)
-    }
-
     pub(super) fn parse(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok().map(Self)
+        serde_json::from_str(text).ok()
     }
 
     pub(super) fn value(&self) -> &Value {
@@ -21,6 +23,10 @@ impl SecretJson {
 
     pub(super) fn to_text(&self) -> Zeroizing<String> {
         Zeroizing::new(self.0.to_string())
+    }
+
+    fn take(mut self) -> Value {
+        mem::take(&mut self.0)
     }
 }
 
@@ -38,4 +44,75 @@ fn wipe(value: &mut Value) {
         Value::Object(members) => members.values_mut().for_each(wipe),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+impl<'de> Deserialize<'de> for SecretJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> de::Visitor<'de> for JsonVisitor {
+    type Value = SecretJson;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<SecretJson, A::Error> {
+        let mut members = Map::new();
+        let mut repeated = false;
+        while let Some((name, value)) = map.next_entry::<String, SecretJson>()? {
+            let before = members.insert(name, value.take());
+            repeated |= before.map(SecretJson).is_some();
+        }
+        let object = SecretJson(Value::Object(members));
+        Ok(if repeated { null() } else { object })
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<SecretJson, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element::<SecretJson>()? {
+            items.push(item.take());
+        }
+        Ok(SecretJson(Value::Array(items)))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<SecretJson, E> {
+        self.visit_string(text.to_owned())
+    }
+
+    fn visit_string<E: de::Error>(self, text: String) -> Result<SecretJson, E> {
+        Ok(SecretJson(Value::String(text)))
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<SecretJson, E> {
+        Ok(SecretJson(value.into()))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<SecretJson, E> {
+        Ok(SecretJson(value.into()))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<SecretJson, E> {
+        Ok(SecretJson(value.into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<SecretJson, E> {
+        Ok(SecretJson(value.into()))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<SecretJson, E> {
+        Ok(null())
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<SecretJson, E> {
+        Ok(null())
+    }
+}
+
+fn null() -> SecretJson {
+    SecretJson(Value::Null)
 }

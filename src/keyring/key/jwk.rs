@@ -1,6 +1,6 @@
-//! JWK and JWKS (RFC 7517, RFC 7518 section 6, RFC 8037).
+//! One JWK (RFC 7517, RFC 7518 section 6, RFC 8037).
 
-use std::sync::Arc;
+use std::collections::HashSet;
 
 use aws_lc_rs::{
     rsa::KeyPairComponents,
@@ -11,91 +11,33 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::{
-    KeyError, KeyErrorKind, PreparedKey, PreparedKeys,
+    KeyError, KeyErrorKind, MAX_KID_BYTES, PreparedKey,
     algorithm::{Algorithm, Curve, Hash, RsaPadding},
-    json::SecretJson,
-    material::{Material, rsa_rejected},
+    material::Material,
+    rsa, secret,
 };
 
-/// More keys than anybody's set holds; each one costs time at load.
-const MAX_KEYS: usize = 100;
+/// Operations of RFC 7517, section 4.3, that are not for signatures.
+const OTHER_OPERATIONS: [&str; 6] = [
+    "encrypt",
+    "decrypt",
+    "wrapKey",
+    "unwrapKey",
+    "deriveKey",
+    "deriveBits",
+];
 
-pub(super) fn is_key_or_set(document: &SecretJson) -> bool {
-    let value = document.value();
-    value.get("kty").is_some() || value.get("keys").is_some()
-}
-
-pub(super) fn prepare(document: &SecretJson, allow_weak: bool) -> Result<PreparedKeys, KeyError> {
-    let value = document.value();
-    if value.get("kty").is_some() {
-        return Jwk::new(value)?.prepare(allow_weak).map(Into::into);
-    }
-    match value.get("keys") {
-        Some(Value::Array(keys)) => prepare_set(keys, allow_weak),
-        Some(_) => Err(malformed("the member `keys` of the JWKS is no array")),
-        None => Err(malformed("the key is an object without `kty` or `keys`")),
-    }
-}
-
-fn prepare_set(members: &[Value], allow_weak: bool) -> Result<PreparedKeys, KeyError> {
-    if members.is_empty() {
-        return Err(KeyError::new(KeyErrorKind::Empty, "the JWKS is empty"));
-    }
-    let mut set = PreparedKeys {
-        keys: Vec::new(),
-        skipped: Vec::new(),
-    };
-    for (index, member) in members.iter().enumerate().take(MAX_KEYS) {
-        match Jwk::new(member).and_then(|jwk| jwk.prepare(allow_weak)) {
-            Ok(key) if is_repeated(&set, &key) => {}
-            Ok(key) => set.keys.push(Arc::new(key)),
-            Err(error) => {
-                let kid = member.get("kid").and_then(Value::as_str);
-                set.skipped.push(error.in_set(index, kid));
-            }
-        }
-    }
-    if members.len() > MAX_KEYS {
-        let error =
-            unsupported("a set is read up to 100 keys; this key and those after it are not");
-        set.skipped.push(error.in_set(MAX_KEYS, None));
-    }
-    if set.keys.is_empty() {
-        return Err(none_usable(&set.skipped));
-    }
-    Ok(set)
-}
-
-fn is_repeated(set: &PreparedKeys, key: &PreparedKey) -> bool {
-    set.keys.iter().any(|other| {
-        other.identity() == key.identity()
-            && other.id() == key.id()
-            && other.can_sign() == key.can_sign()
-    })
-}
-
-fn none_usable(skipped: &[KeyError]) -> KeyError {
-    let first = skipped.first().map(ToString::to_string);
-    KeyError::new(
-        KeyErrorKind::Empty,
-        format!(
-            "no key of the JWKS can be used; {}",
-            first.unwrap_or_default()
-        ),
-    )
-}
-
-struct Jwk<'a>(&'a Map<String, Value>);
+pub(super) struct Jwk<'a>(&'a Map<String, Value>);
 
 impl<'a> Jwk<'a> {
-    fn new(value: &'a Value) -> Result<Self, KeyError> {
+    pub(super) fn new(value: &'a Value) -> Result<Self, KeyError> {
         match value {
             Value::Object(members) => Ok(Self(members)),
-            _ => Err(malformed("a JWK is an object")),
+            _ => Err(not_an_object()),
         }
     }
 
-    fn prepare(&self, allow_weak: bool) -> Result<PreparedKey, KeyError> {
+    pub(super) fn prepare(&self, allow_weak: bool) -> Result<PreparedKey, KeyError> {
         let ops = self.operations()?;
         let material = match self.required("kty")? {
             "oct" => self.oct(allow_weak),
@@ -104,7 +46,9 @@ impl<'a> Jwk<'a> {
             "OKP" => self.okp(),
             _ => Err(unsupported("the JWK's `kty` is not oct, RSA, EC or OKP")),
         }?;
-        let may_verify = ops.verify || (ops.sign && material.signing.is_some());
+        // A private key with `sign` alone has a public half that verifies, and a secret has none.
+        let has_public_half = !matches!(material.algorithm, Algorithm::Hmac(_));
+        let may_verify = ops.verify || (ops.sign && has_public_half && material.signing.is_some());
         if !may_verify {
             return Err(wrong_use(
                 "the JWK's `key_ops` do not include verify, nor sign for a private key",
@@ -115,8 +59,7 @@ impl<'a> Jwk<'a> {
         } else {
             material.verify_only()
         };
-        let kid = self.text("kid")?.filter(|kid| !kid.is_empty());
-        PreparedKey::new(material, kid)
+        PreparedKey::new(material, self.kid()?)
     }
 
     fn oct(&self, allow_weak: bool) -> Result<Material, KeyError> {
@@ -125,7 +68,7 @@ impl<'a> Jwk<'a> {
             Some(Algorithm::Hmac(hash)) => hash,
             Some(_) => return Err(alg_does_not_fit()),
         };
-        Material::hmac(&self.bytes("k")?, hash, allow_weak)
+        secret::prepare(&self.bytes("k")?, hash, allow_weak)
     }
 
     fn rsa(&self) -> Result<Material, KeyError> {
@@ -136,6 +79,7 @@ impl<'a> Jwk<'a> {
         };
         let n = self.unsigned("n")?;
         let e = self.unsigned("e")?;
+        rsa::check_public(&n, &e)?;
         if !self.has("d") {
             return Material::rsa_public(&n, &e, padding, hash);
         }
@@ -153,7 +97,7 @@ impl<'a> Jwk<'a> {
         };
         let pair = RsaKeyPair::from_components(&components).map_err(|rejected| {
             let misfit = inconsistent("the members of the RSA private key do not fit each other");
-            rsa_rejected(&rejected, misfit)
+            rsa::rejected(&rejected, misfit)
         })?;
         Material::rsa_pair(pair, padding, hash)
     }
@@ -210,23 +154,50 @@ impl<'a> Jwk<'a> {
 
     /// `use` and `key_ops` (RFC 7517, sections 4.2 and 4.3).
     fn operations(&self) -> Result<Operations, KeyError> {
-        if self.text("use")?.is_some_and(|usage| usage != "sig") {
+        let usage = self.text("use")?;
+        if usage.is_some_and(|usage| usage != "sig") {
             return Err(wrong_use("the JWK's `use` is not sig"));
         }
-        let Some(ops) = self.0.get("key_ops") else {
+        let Some(ops) = self.key_ops()? else {
             return Ok(Operations {
                 sign: true,
                 verify: true,
             });
         };
+        if usage.is_some() && OTHER_OPERATIONS.iter().any(|other| ops.contains(other)) {
+            return Err(wrong_use(
+                "the JWK's `use` and `key_ops` contradict each other",
+            ));
+        }
+        Ok(Operations {
+            sign: ops.contains("sign"),
+            verify: ops.contains("verify"),
+        })
+    }
+
+    fn key_ops(&self) -> Result<Option<HashSet<&'a str>>, KeyError> {
+        let Some(ops) = self.0.get("key_ops") else {
+            return Ok(None);
+        };
         let ops = ops
             .as_array()
             .ok_or(malformed("the JWK's `key_ops` is no array"))?;
-        let has = |name: &str| ops.iter().any(|op| op.as_str() == Some(name));
-        Ok(Operations {
-            sign: has("sign"),
-            verify: has("verify"),
-        })
+        let names: HashSet<&str> = ops.iter().filter_map(Value::as_str).collect();
+        if names.len() < ops.len() {
+            return Err(malformed(
+                "the JWK's `key_ops` holds something twice, or no string",
+            ));
+        }
+        Ok(Some(names))
+    }
+
+    fn kid(&self) -> Result<Option<&'a str>, KeyError> {
+        match self.text("kid")? {
+            Some(kid) if kid.len() > MAX_KID_BYTES => {
+                Err(member("is longer than 256 bytes", "kid"))
+            }
+            kid => Ok(kid.filter(|kid| !kid.is_empty())),
+        }
     }
 
     fn has(&self, name: &str) -> bool {
@@ -264,6 +235,9 @@ impl<'a> Jwk<'a> {
         if bytes.is_empty() {
             return Err(member("is zero", name));
         }
+        if bytes.len() > rsa::MAX_BYTES {
+            return Err(rsa::too_large());
+        }
         Ok(bytes)
     }
 
@@ -279,6 +253,10 @@ impl<'a> Jwk<'a> {
 struct Operations {
     sign: bool,
     verify: bool,
+}
+
+pub(super) fn not_an_object() -> KeyError {
+    malformed("a JWK or JWKS is an object that names each member once")
 }
 
 /// `name` is a name of the RFCs, never one from the document.

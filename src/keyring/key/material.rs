@@ -3,7 +3,6 @@
 
 use aws_lc_rs::{
     encoding::AsDer,
-    error::KeyRejected,
     hmac,
     rand::SystemRandom,
     signature::{
@@ -16,11 +15,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use super::{
     KeyError, KeyErrorKind, KeyId,
     algorithm::{Algorithm, Curve, Hash, RsaPadding, first_32, sha256},
+    ed25519, rsa,
 };
-
-/// RFC 7518, section 3.2, for HS256.
-const MIN_SECRET_BYTES: usize = 32;
-const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 // No signing input of a JWT holds a space, so neither can be made to be a token's signature.
 const ID_LABEL: &[u8] = b"tower-secrets key id v1";
@@ -50,30 +46,18 @@ pub(super) enum Signing {
 }
 
 impl Material {
-    pub(super) fn hmac(secret: &[u8], hash: Hash, allow_weak: bool) -> Result<Self, KeyError> {
-        if secret.is_empty() {
-            return Err(KeyError::new(
-                KeyErrorKind::Empty,
-                "the HMAC secret is empty",
-            ));
-        }
-        if secret.len() < MIN_SECRET_BYTES && !allow_weak {
-            return Err(KeyError::new(
-                KeyErrorKind::Weak,
-                "the HMAC secret is shorter than 32 bytes",
-            ));
-        }
+    pub(super) fn hmac(secret: &[u8], hash: Hash) -> Self {
         let key = Box::new(hmac::Key::new(hash.hmac(), secret));
         // Truncated, so that the id is no tag of use to anybody; with the key's own hash, because
         // long secrets that collide under another are different keys.
         let id = first_32(hmac::sign(&key, ID_LABEL).as_ref());
-        Ok(Self {
+        Self {
             algorithm: Algorithm::Hmac(hash),
             computed_id: KeyId::new(URL_SAFE_NO_PAD.encode(&id[..ID_BYTES])),
             identity: secret_identity(&key, Algorithm::Hmac(hash)),
             verifying: Verifying::Hmac(key.clone()),
             signing: Some(Signing::Hmac(key)),
-        })
+        }
     }
 
     /// `n` and `e` are big-endian, without leading zeros.
@@ -83,7 +67,7 @@ impl Material {
         padding: RsaPadding,
         hash: Hash,
     ) -> Result<Self, KeyError> {
-        check_rsa_size(n)?;
+        rsa::check_public(n, e)?;
         // By way of DER, because its parser checks the numbers.
         let parsed = RsaPublicKeyComponents { n, e }
             .as_der()
@@ -146,10 +130,10 @@ impl Material {
     }
 
     pub(super) fn ed_public(x: &[u8]) -> Result<Self, KeyError> {
-        let parsed = Some(x)
-            .filter(|x| x.len() == signature::ED25519_PUBLIC_KEY_LEN)
-            .and_then(|x| ParsedPublicKey::new(&signature::ED25519, x).ok())
-            .ok_or_else(|| malformed("the Ed25519 public key is not valid"))?;
+        let not_valid = || malformed("the Ed25519 public key is not 32 bytes");
+        let x: &[u8; 32] = x.try_into().map_err(|_| not_valid())?;
+        ed25519::check_point(x)?;
+        let parsed = ParsedPublicKey::new(&signature::ED25519, x).map_err(|_| not_valid())?;
         let thumbprint_input = format!(
             r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#,
             URL_SAFE_NO_PAD.encode(x)
@@ -209,34 +193,6 @@ impl Signing {
             Self::EdDsa(pair) => Ok(pair.try_sign(message)?.as_ref().to_vec()),
         }
     }
-}
-
-/// Why the crypto library refused an RSA private key: it is too small, or what the caller says.
-pub(super) fn rsa_rejected(rejected: &KeyRejected, otherwise: KeyError) -> KeyError {
-    // The library tells its reasons apart by their text only.
-    match rejected.to_string().as_str() {
-        "TooSmall" => rsa_too_small(),
-        _ => otherwise,
-    }
-}
-
-fn rsa_too_small() -> KeyError {
-    KeyError::new(KeyErrorKind::Weak, "the RSA key is shorter than 2048 bits")
-}
-
-fn check_rsa_size(modulus: &[u8]) -> Result<(), KeyError> {
-    let unused = modulus.first().map_or(0, |byte| byte.leading_zeros()) as usize;
-    let bits = (modulus.len() * 8).saturating_sub(unused);
-    if bits < *RSA_BITS.start() {
-        return Err(rsa_too_small());
-    }
-    if bits > *RSA_BITS.end() {
-        return Err(KeyError::new(
-            KeyErrorKind::Unsupported,
-            "the RSA key is longer than 8192 bits",
-        ));
-    }
-    Ok(())
 }
 
 fn secret_identity(key: &hmac::Key, algorithm: Algorithm) -> [u8; 32] {

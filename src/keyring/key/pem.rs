@@ -3,7 +3,7 @@
 
 use aws_lc_rs::{
     error::KeyRejected,
-    rsa,
+    rsa::PublicKey as RsaPublicKey,
     signature::{EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -12,7 +12,9 @@ use zeroize::Zeroizing;
 use super::{
     KeyError, KeyErrorKind, PreparedKey,
     algorithm::{Curve, Hash, RsaPadding},
-    material::{Material, rsa_rejected},
+    der,
+    material::Material,
+    rsa,
 };
 
 const BEGIN: &str = "-----BEGIN ";
@@ -21,6 +23,7 @@ const DASHES: &str = "-----";
 
 // DER of the algorithm's object identifiers, with tag and length.
 const RSA_OID: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";
+const RSA_PSS_OID: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a";
 const EC_OID: &[u8] = b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01";
 const ED25519_OID: &[u8] = b"\x06\x03\x2b\x65\x70";
 
@@ -34,6 +37,9 @@ const ED25519_SPKI: &[u8] = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
 /// How far into a SubjectPublicKeyInfo or a PrivateKeyInfo the algorithm's identifier ends.
 const OID_WITHIN: usize = 32;
 
+/// A private RSA key of 8192 bits takes less than 5 KiB.
+const MAX_DER_BYTES: usize = 8 * 1024;
+
 const DEFAULT_RSA: (RsaPadding, Hash) = (RsaPadding::Pkcs1, Hash::Sha256);
 
 /// Whether there is a PEM anywhere in it: tools put text before the key, and a public key must never
@@ -43,26 +49,32 @@ pub(super) fn is_pem(text: &[u8]) -> bool {
         .any(|window| window == BEGIN.as_bytes())
 }
 
-/// Whether it is the base64 of a key without the PEM's first and last line, as some consoles show
-/// public keys.
-pub(super) fn is_bare_key(text: &str) -> bool {
-    // Every DER sequence begins with 0x30, which is `M` in base64.
-    text.trim_start().starts_with('M')
-        && decode(text).is_ok_and(|der| {
-            public(&der).is_ok() || private(&der).is_ok() || rsa_public(&der).is_ok()
-        })
+pub(super) fn prepare(text: &str) -> Result<PreparedKey, KeyError> {
+    let Block { label, der } = Block::read(text)?;
+    let parse: fn(&[u8]) -> Result<Material, KeyError> = match label {
+        "PUBLIC KEY" => public,
+        "PRIVATE KEY" => private,
+        "RSA PUBLIC KEY" => rsa_public,
+        "RSA PRIVATE KEY" => |der| rsa_pair(RsaKeyPair::from_der(der)),
+        _ => return Err(unsupported("the PEM holds no key of a supported kind")),
+    };
+    check(&der)?;
+    PreparedKey::new(parse(&der)?, None)
 }
 
-pub(super) fn prepare(text: &str) -> Result<PreparedKey, KeyError> {
-    let block = Block::read(text)?;
-    let material = match block.label {
-        "PUBLIC KEY" => public(&block.der),
-        "PRIVATE KEY" => private(&block.der),
-        "RSA PUBLIC KEY" => rsa_public(&block.der),
-        "RSA PRIVATE KEY" => rsa_pair(RsaKeyPair::from_der(&block.der)),
-        _ => Err(unsupported("the PEM holds no key of a supported kind")),
-    }?;
-    PreparedKey::new(material, None)
+fn check(der: &[u8]) -> Result<(), KeyError> {
+    if der.len() > MAX_DER_BYTES {
+        return Err(unsupported("the PEM is longer than any supported key"));
+    }
+    if !der::is_key(der) {
+        return Err(malformed("the PEM's content is not the DER of a key"));
+    }
+    if names(der, RSA_PSS_OID) {
+        return Err(unsupported(
+            "the PEM is a key for RSASSA-PSS only; give it as a JWK with `alg` PS256",
+        ));
+    }
+    Ok(())
 }
 
 struct Block<'a> {
@@ -174,7 +186,7 @@ fn private(der: &[u8]) -> Result<Material, KeyError> {
 
 fn rsa_public(der: &[u8]) -> Result<Material, KeyError> {
     let key =
-        rsa::PublicKey::from_der(der).map_err(|_| malformed("the RSA public key is not valid"))?;
+        RsaPublicKey::from_der(der).map_err(|_| malformed("the RSA public key is not valid"))?;
     let (padding, hash) = DEFAULT_RSA;
     Material::rsa_public(
         key.modulus().big_endian_without_leading_zero(),
@@ -186,7 +198,7 @@ fn rsa_public(der: &[u8]) -> Result<Material, KeyError> {
 
 fn rsa_pair(parsed: Result<RsaKeyPair, KeyRejected>) -> Result<Material, KeyError> {
     let pair = parsed.map_err(|rejected| {
-        rsa_rejected(&rejected, malformed("the RSA private key is not valid"))
+        rsa::rejected(&rejected, malformed("the RSA private key is not valid"))
     })?;
     let (padding, hash) = DEFAULT_RSA;
     Material::rsa_pair(pair, padding, hash)

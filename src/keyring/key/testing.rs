@@ -152,6 +152,21 @@ pub(crate) fn ed() -> Forms {
     )
 }
 
+/// One DER element.
+pub(super) fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let [high, low] = u16::try_from(content.len()).unwrap().to_be_bytes();
+    let head = match content.len() {
+        0..0x80 => vec![tag, low],
+        0x80..0x100 => vec![tag, 0x81, low],
+        _ => vec![tag, 0x82, high, low],
+    };
+    [&head, content].concat()
+}
+
+pub(super) fn decode(jwk: &Value, name: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap()
+}
+
 /// The content of the last element of a PrivateKeyInfo (RFC 5208).
 fn rsa_private_der(pkcs8: &[u8]) -> Vec<u8> {
     let (content, _) = element(pkcs8);

@@ -12,13 +12,10 @@ use super::{
     Policy, VerifyErrorKind,
     json::{Skipped, Text, once},
 };
-use crate::keyring::key::Algorithm;
+use crate::keyring::key::{Algorithm, MAX_KID_BYTES};
 
 /// Decoded, most headers fit into this many bytes; longer ones cost an allocation.
 pub(super) const BYTES: usize = 256;
-
-/// Longer than any `kid` in use: a digest in hexadecimal has 64 to 128.
-const MAX_KID_BYTES: usize = 256;
 
 /// What is read of a header.
 #[derive(Default)]
