@@ -32,6 +32,8 @@ pub use verify::{VerifyError, VerifyErrorKind};
 
 pub(crate) mod cache;
 
+mod self_test;
+
 /// The shared handle on a secret that changes while the process runs.
 ///
 /// Made by [`Keyring::builder`]; cheap to clone. A background task keeps it fresh for as long as
@@ -157,6 +159,10 @@ impl<T: Send + Sync + 'static> Keyring<T> {
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
         &self.shared.clock
+    }
+
+    pub(crate) fn passes_self_test(&self) -> bool {
+        !self.has_jwt_key() || self_test::passes(&self.shared.snapshot(), self.clock().now())
     }
 
     pub(crate) fn has_jwt_key(&self) -> bool {

@@ -296,11 +296,12 @@ where
     /// A source that gives no answer is tried again within the
     /// [`start_budget`](Self::start_budget). A secret that does not exist or is malformed, and a
     /// required probe or `prepare` step that refuses, is an error at once: trying again could lock
-    /// an account.
+    /// an account. With [`jwt_key`](Self::jwt_key), one token is signed and verified before anybody
+    /// gets the keyring.
     ///
     /// # Errors
-    /// When settings contradict each other (the text shows the numbers), and when the first
-    /// refresh failed.
+    /// When settings contradict each other (the text shows the numbers), when the first refresh
+    /// failed, and when the crypto library does not work.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -355,6 +356,9 @@ where
             events,
             settings,
         );
+        if !keyring.passes_self_test() {
+            return Err(BuildError::crypto());
+        }
         keyring.shared().opened(first.degraded);
         refresher.adopt(&keyring);
         let worker = Worker::new(refresher, &keyring, ends, hangups, self.refresh_every);

@@ -277,6 +277,8 @@ pub enum BuildErrorKind {
     Config(String),
     /// The first refresh failed for as long as the budget allowed.
     FirstRefresh(RefreshError),
+    /// The crypto library did not verify a token that it had signed the moment before.
+    Crypto,
 }
 
 impl BuildError {
@@ -286,6 +288,10 @@ impl BuildError {
 
     pub(crate) fn first_refresh(error: RefreshError) -> Self {
         Self(BuildErrorKind::FirstRefresh(error))
+    }
+
+    pub(crate) fn crypto() -> Self {
+        Self(BuildErrorKind::Crypto)
     }
 
     /// What stood in the way.
@@ -300,6 +306,9 @@ impl fmt::Display for BuildError {
         match &self.0 {
             BuildErrorKind::Config(message) => f.write_str(message),
             BuildErrorKind::FirstRefresh(error) => write!(f, "the first refresh failed: {error}"),
+            BuildErrorKind::Crypto => {
+                f.write_str("the crypto library did not verify a token that it had just signed")
+            }
         }
     }
 }
@@ -307,7 +316,7 @@ impl fmt::Display for BuildError {
 impl Error for BuildError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0 {
-            BuildErrorKind::Config(_) => None,
+            BuildErrorKind::Config(_) | BuildErrorKind::Crypto => None,
             BuildErrorKind::FirstRefresh(error) => error.source(),
         }
     }

@@ -146,6 +146,12 @@ impl Material {
         Ok(public.signed_by(Signing::EdDsa(pair)))
     }
 
+    pub(super) fn ephemeral() -> Result<Self, KeyError> {
+        Ed25519KeyPair::generate()
+            .map_err(|_| malformed("the crypto library made no key"))
+            .and_then(Self::ed_pair)
+    }
+
     /// Without the right to sign, as `key_ops` may say.
     pub(super) fn verify_only(mut self) -> Self {
         self.signing = None;

@@ -33,6 +33,11 @@ impl PreparedKey {
         })
     }
 
+    /// An Ed25519 key that nobody else knows.
+    pub(in crate::keyring) fn ephemeral() -> Result<Self, KeyError> {
+        Material::ephemeral().and_then(|material| Self::new(material, None))
+    }
+
     /// The name that tokens of this key carry. Not unique: see [`identity`](Self::identity).
     pub(crate) fn id(&self) -> &KeyId {
         &self.id
