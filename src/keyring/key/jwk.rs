@@ -6,7 +6,7 @@ use aws_lc_rs::{
     rsa::KeyPairComponents,
     signature::{EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair, RsaPublicKeyComponents},
 };
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64_simd::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
@@ -217,12 +217,11 @@ impl<'a> Jwk<'a> {
     }
 
     fn bytes(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        let text = self.required(name)?;
-        // Sized beforehand: a buffer that grows leaves copies behind.
-        let mut bytes = Zeroizing::new(vec![0; text.len() / 4 * 3 + 3]);
+        let mut bytes = Zeroizing::new(self.required(name)?.as_bytes().to_vec());
         let len = URL_SAFE_NO_PAD
-            .decode_slice(text, &mut bytes)
-            .map_err(|_| member("is not unpadded base64url", name))?;
+            .decode_inplace(&mut bytes)
+            .map_err(|_| member("is not unpadded base64url", name))?
+            .len();
         bytes.truncate(len);
         Ok(bytes)
     }

@@ -10,7 +10,7 @@ use aws_lc_rs::{
         RsaPublicKeyComponents,
     },
 };
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64_simd::URL_SAFE_NO_PAD;
 
 use super::{
     KeyError, KeyErrorKind, KeyId,
@@ -53,7 +53,7 @@ impl Material {
         let id = first_32(hmac::sign(&key, ID_LABEL).as_ref());
         Self {
             algorithm: Algorithm::Hmac(hash),
-            computed_id: KeyId::new(URL_SAFE_NO_PAD.encode(&id[..ID_BYTES])),
+            computed_id: KeyId::new(URL_SAFE_NO_PAD.encode_to_string(&id[..ID_BYTES])),
             identity: secret_identity(&key, Algorithm::Hmac(hash)),
             verifying: Verifying::Hmac(key.clone()),
             signing: Some(Signing::Hmac(key)),
@@ -76,8 +76,8 @@ impl Material {
             .ok_or_else(|| malformed("the RSA public key is not valid"))?;
         let thumbprint_input = format!(
             r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#,
-            URL_SAFE_NO_PAD.encode(e),
-            URL_SAFE_NO_PAD.encode(n)
+            URL_SAFE_NO_PAD.encode_to_string(e),
+            URL_SAFE_NO_PAD.encode_to_string(n)
         );
         Ok(Self::public(
             Algorithm::Rsa(padding, hash),
@@ -114,8 +114,8 @@ impl Material {
         let thumbprint_input = format!(
             r#"{{"crv":"{}","kty":"EC","x":"{}","y":"{}"}}"#,
             curve.name(),
-            URL_SAFE_NO_PAD.encode(x),
-            URL_SAFE_NO_PAD.encode(y)
+            URL_SAFE_NO_PAD.encode_to_string(x),
+            URL_SAFE_NO_PAD.encode_to_string(y)
         );
         Ok(Self::public(
             Algorithm::Ecdsa(curve),
@@ -136,7 +136,7 @@ impl Material {
         let parsed = ParsedPublicKey::new(&signature::ED25519, x).map_err(|_| not_valid())?;
         let thumbprint_input = format!(
             r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#,
-            URL_SAFE_NO_PAD.encode(x)
+            URL_SAFE_NO_PAD.encode_to_string(x)
         );
         Ok(Self::public(Algorithm::EdDsa, &thumbprint_input, parsed))
     }
@@ -163,7 +163,7 @@ impl Material {
         let thumbprint = sha256(thumbprint_input.as_bytes());
         Self {
             algorithm,
-            computed_id: KeyId::new(URL_SAFE_NO_PAD.encode(thumbprint)),
+            computed_id: KeyId::new(URL_SAFE_NO_PAD.encode_to_string(thumbprint)),
             identity: public_identity(&thumbprint, algorithm),
             verifying: Verifying::Public(parsed),
             signing: None,

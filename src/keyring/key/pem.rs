@@ -6,7 +6,7 @@ use aws_lc_rs::{
     rsa::PublicKey as RsaPublicKey,
     signature::{EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair},
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64_simd::STANDARD;
 use zeroize::Zeroizing;
 
 use super::{
@@ -133,13 +133,13 @@ fn decode(body: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
             "the PEM holds a backslash; write its line breaks as line breaks",
         ));
     }
-    let mut base64 = Zeroizing::new(Vec::with_capacity(body.len()));
-    base64.extend(body.bytes().filter(|byte| !byte.is_ascii_whitespace()));
     // Sized beforehand: a buffer that grows leaves copies behind.
-    let mut der = Zeroizing::new(vec![0; base64.len() / 4 * 3 + 3]);
+    let mut der = Zeroizing::new(Vec::with_capacity(body.len()));
+    der.extend(body.bytes().filter(|byte| !byte.is_ascii_whitespace()));
     let len = STANDARD
-        .decode_slice(&*base64, &mut der)
-        .map_err(|_| malformed("the PEM's content is not base64"))?;
+        .decode_inplace(&mut der)
+        .map_err(|_| malformed("the PEM's content is not base64"))?
+        .len();
     der.truncate(len);
     Ok(der)
 }

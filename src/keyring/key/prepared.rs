@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64_simd::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
 use super::{
@@ -100,12 +100,12 @@ impl PreparedKey {
         if claims.first() != Some(&b'{') {
             return Err(SignError::new(SignErrorKind::Claims));
         }
-        let mut token = URL_SAFE_NO_PAD.encode(header);
+        let mut token = URL_SAFE_NO_PAD.encode_to_string(header);
         token.push('.');
-        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
+        URL_SAFE_NO_PAD.encode_append(claims, &mut token);
         let signature = self.sign(token.as_bytes())?;
         token.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        URL_SAFE_NO_PAD.encode_append(signature, &mut token);
         Ok(token)
     }
 

@@ -1,25 +1,13 @@
 //! HMAC secrets, and what is never taken for one: a key whose public half everybody knows, given
 //! where a secret is wanted.
 
-use base64::{
-    Engine,
-    alphabet::STANDARD,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
+use base64_simd::forgiving_decode_inplace;
 use zeroize::Zeroizing;
 
 use super::{KeyError, KeyErrorKind, algorithm::Hash, der, material::Material, pem};
 
 /// Larger than anybody's secret.
 const MAX_BYTES: usize = 64 * 1024;
-
-/// Consoles and copies differ in padding.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
 
 pub(super) fn prepare(secret: &[u8], hash: Hash, allow_short: bool) -> Result<Material, KeyError> {
     check_size(secret.len(), hash, allow_short)?;
@@ -59,13 +47,12 @@ fn refuse_key(secret: &[u8]) -> Result<(), KeyError> {
 
 /// As some consoles show public keys: a PEM without its first and last line, or a member of `x5c`.
 fn is_base64_of_der(text: &[u8]) -> bool {
-    let mut symbols = Zeroizing::new(Vec::with_capacity(text.len()));
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
-    symbols.extend(text.iter().filter(|byte| !byte.is_ascii_whitespace()));
     // A sequence's first byte, 0x30, is `M` in base64.
-    if symbols.first() != Some(&b'M') {
+    if text.trim_ascii_start().first() != Some(&b'M') {
         return false;
     }
+    let mut symbols = Zeroizing::new(text.to_vec());
     for symbol in &mut *symbols {
         *symbol = match *symbol {
             b'-' => b'+',
@@ -73,11 +60,8 @@ fn is_base64_of_der(text: &[u8]) -> bool {
             other => other,
         };
     }
-    // Sized beforehand: a buffer that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(vec![0; symbols.len() / 4 * 3 + 3]);
-    BASE64
-        .decode_slice(&*symbols, &mut bytes)
-        .is_ok_and(|len| der::is_key(&bytes[..len]))
+    // Forgiving, because consoles and copies differ in padding and line breaks.
+    forgiving_decode_inplace(&mut symbols).is_ok_and(|bytes| der::is_key(bytes))
 }
 
 /// A JWK that lost a brace, too.
