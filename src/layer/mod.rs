@@ -58,6 +58,32 @@
 //! the query string, and the header is marked sensitive for what logs headers further in; a layer
 //! that logs them *outside* of this one should do so itself.
 //!
+//! # What a token must be
+//!
+//! * A compact JWS (RFC 7515 section 7.1): three parts of canonical, unpadded base64url, not longer
+//!   than [`max_token_bytes`](JwtRotationLayer::max_token_bytes), whose header and claims are JSON
+//!   objects of valid UTF-8 without a member that is there twice (among those read).
+//! * `alg` is the algorithm of the key that verifies it: HS256/384/512, RS256/384/512,
+//!   PS256/384/512, ES256, ES384 or EdDSA with Ed25519. `typ` is absent, `JWT` or `at+jwt`, or what
+//!   [`token_type`](JwtRotationLayer::token_type) asks for. `crit`, `b64`, `zip`, `enc` and nesting
+//!   (`cty: JWT`) are refused; `jku`, `jwk`, `x5u` and `x5c` are not looked at.
+//! * A `kid` that a key answers to (its JWK's `kid`, its thumbprint, or the id that the
+//!   [`Signer`](crate::Signer) writes) selects the keys of that name and no others. With another `kid`, the keys that
+//!   declare none are tried; without one, every key of the token's algorithm: current, previous,
+//!   pending. At most eight signatures are checked for one token, so a set of more than eight keys
+//!   of one algorithm needs `kid`s.
+//! * `exp` is a number and not over; `nbf` and `iat` are numbers where they are there, and `nbf` has
+//!   come. What is configured ([`issuer`](JwtRotationLayer::issuer),
+//!   [`audience`](JwtRotationLayer::audience), [`subject`](JwtRotationLayer::subject),
+//!   [`max_token_age`](JwtRotationLayer::max_token_age)) is also required.
+//!
+//! # Tokens seen before
+//!
+//! A token of an asymmetric key that was accepted is remembered by its SHA-256, within one
+//! generation and for one configuration of a layer, so that its next request costs no signature
+//! check. Its times, the key's deadline and a revocation are looked at each time; a rotation begins
+//! with an empty memory. [`Builder::token_cache`](crate::Builder::token_cache) sets how many.
+//!
 //! # Browsers
 //!
 //! A preflight request carries no token. Put `CorsLayer` outside of this layer, so that it answers

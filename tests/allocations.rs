@@ -1,0 +1,154 @@
+//! What the layer takes from the heap: a few small allocations a request, whatever the bundle's
+//! size, and no more memory after a flood of tokens than the cache may hold.
+//!
+//! Counted for the calling thread by `allocation-counter`. What aws-lc takes for itself is C's.
+
+use std::convert::Infallible;
+
+use allocation_counter::{AllocationInfo, measure};
+use axum::{Router, body::Body, response::Response, routing::get};
+use futures::FutureExt;
+use http::{Request, StatusCode};
+use tower::Service;
+use tower_secrets::{JwtRotationLayer, Keyring};
+
+#[path = "support/load.rs"]
+mod load;
+use load::{App, Key, Kind, request, still_keyring, token};
+
+const MOST_FOR_A_NEW_TOKEN: u64 = 12;
+const MOST_FOR_A_TOKEN_SEEN_BEFORE: u64 = 6;
+const MOST_BYTES: u64 = 2_048;
+const CACHED: usize = 1_000;
+
+#[test]
+fn a_new_token_costs_few_allocations() {
+    for (kind, cache) in [
+        (Kind::Hs256, 0),
+        (Kind::Rs256, 0),
+        (Kind::Es256, 0),
+        (Kind::EdDsa, 0),
+        (Kind::Es256, CACHED),
+        (Kind::EdDsa, CACHED),
+    ] {
+        let keyring = still_keyring(&Key::new(kind), 1_024, cache);
+        let mut app = Protected::new(&keyring);
+        app.warm_up(&keyring);
+        let added = app.added_by(&token(&keyring, 42));
+        let what = format!("a new {} token, cache of {cache}", kind.name());
+        assert_few(added, MOST_FOR_A_NEW_TOKEN, &what);
+    }
+}
+
+#[test]
+fn a_token_seen_before_costs_fewer() {
+    for kind in Kind::ASYMMETRIC {
+        let keyring = still_keyring(&Key::new(kind), 1_024, CACHED);
+        let mut app = Protected::new(&keyring);
+        app.warm_up(&keyring);
+        let token = token(&keyring, 42);
+        app.added_by(&token);
+        let added = app.added_by(&token);
+        let what = format!("a {} token seen before", kind.name());
+        assert_few(added, MOST_FOR_A_TOKEN_SEEN_BEFORE, &what);
+    }
+}
+
+#[test]
+fn nothing_grows_with_the_size_of_the_bundle() {
+    for kind in Kind::ALL {
+        let key = Key::new(kind);
+        let [small, big] = [1 << 10, 1 << 20].map(|size| {
+            let keyring = still_keyring(&key, size, 0);
+            let mut app = Protected::new(&keyring);
+            app.warm_up(&keyring);
+            app.added_by(&token(&keyring, 42))
+        });
+        assert_eq!(small, big, "{}: 1 KiB against 1 MiB", kind.name());
+    }
+}
+
+#[test]
+fn a_flood_of_valid_tokens_leaves_memory_flat() {
+    const FLOOD: usize = 30_000;
+    let keyring = still_keyring(&Key::new(Kind::EdDsa), 1_024, CACHED);
+    let mut app = Protected::new(&keyring);
+    app.warm_up(&keyring);
+    let mut kept_after = |callers: std::ops::Range<usize>| {
+        let kept = measure(|| {
+            for caller in callers {
+                app.call(&token(&keyring, caller));
+            }
+        });
+        kept.bytes_current
+    };
+    let full = kept_after(0..4 * CACHED);
+    let grown = kept_after(4 * CACHED..FLOOD);
+    println!("{CACHED} tokens: {full} bytes; {FLOOD} more: {grown} bytes");
+    assert!(full > 0, "a cache that keeps nothing proves nothing");
+    assert!(
+        grown <= full / 10,
+        "{grown} bytes more after the flood, beside {full} of a full cache"
+    );
+}
+
+/// An axum router without and with the layer.
+struct Protected {
+    bare: Router,
+    layered: Router,
+}
+
+impl Protected {
+    fn new(keyring: &Keyring<App>) -> Self {
+        let bare = Router::new().route("/", get(|| async {}));
+        let layered = bare.clone().layer(JwtRotationLayer::new(keyring.clone()));
+        Self { bare, layered }
+    }
+
+    /// What is made once, at the first call, is no cost of a request.
+    fn warm_up(&mut self, keyring: &Keyring<App>) {
+        for caller in 10_000_000..10_000_010 {
+            self.call(&token(keyring, caller));
+        }
+    }
+
+    fn call(&mut self, token: &str) {
+        let response = call(&mut self.layered, request(token));
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+
+    /// What the layer adds to one request.
+    fn added_by(&mut self, token: &str) -> Added {
+        let bare = counted(&mut self.bare, token);
+        let layered = counted(&mut self.layered, token);
+        Added {
+            count: layered.count_total - bare.count_total,
+            bytes: layered.bytes_total - bare.bytes_total,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct Added {
+    count: u64,
+    bytes: u64,
+}
+
+fn counted(router: &mut Router, token: &str) -> AllocationInfo {
+    let request = request(token);
+    measure(|| assert_eq!(call(router, request).status(), StatusCode::OK))
+}
+
+fn call(router: &mut Router, request: Request<Body>) -> Response {
+    let answer: Result<Response, Infallible> = router.call(request).now_or_never().unwrap();
+    answer.unwrap()
+}
+
+fn assert_few(added: Added, most: u64, what: &str) {
+    println!("{what}: {added:?}");
+    assert!(added.count <= most, "{what}: {added:?}, at most {most}");
+    assert!(
+        added.bytes <= MOST_BYTES,
+        "{what}: {added:?}, at most {MOST_BYTES} bytes"
+    );
+}
