@@ -3,6 +3,8 @@
 //!
 //! Counted for the calling thread by `allocation-counter`. What aws-lc takes for itself is C's.
 
+#![allow(clippy::unwrap_used)]
+
 use std::convert::Infallible;
 
 use allocation_counter::{AllocationInfo, measure};
