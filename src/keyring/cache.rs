@@ -22,6 +22,9 @@ use serde::de::DeserializeOwned;
 use super::verify::{Policy, PolicyId, Verified, VerifyError, verify};
 use crate::{clock::Now, snapshot::TrustedKey};
 
+#[cfg(test)]
+mod tests;
+
 /// Longer tokens are rare, and would make the bound in entries a loose one in bytes.
 const MAX_TOKEN_BYTES: usize = 4096;
 

@@ -37,7 +37,7 @@ pub(crate) use policy::{Policy, PolicyId};
 mod signature;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// Decoded, the claims of most tokens fit into this many bytes; longer ones cost an allocation.
 const CLAIMS_BYTES: usize = 1024;
