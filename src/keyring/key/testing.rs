@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    fs,
+    io::Write,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use aws_lc_rs::{
     encoding::{AsBigEndian, AsDer, PublicKeyX509Der},
@@ -18,6 +23,21 @@ use serde_json::{Value, json};
 use super::{Curve, JwtKey, PreparedKey, prepare};
 
 pub(crate) const SECRET: &str = "a secret of more than thirty-two bytes, for tests";
+
+/// A file of vectors of Project Wycheproof, which is not part of this repository.
+pub(crate) fn wycheproof(file: &str) -> Option<Value> {
+    let Some(folder) = std::env::var_os("WYCHEPROOF_DIR") else {
+        // Around the capture of test output, so that it is seen when the test passes.
+        let _ = writeln!(
+            std::io::stderr(),
+            "LEFT OUT: {file} of Wycheproof. WYCHEPROOF_DIR names the folder that it is in."
+        );
+        return None;
+    };
+    let path = Path::new(&folder).join(file);
+    let text = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    Some(serde_json::from_slice(&text).unwrap())
+}
 
 pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let body: Vec<String> = STANDARD

@@ -1,13 +1,10 @@
 //! The keys of Project Wycheproof: `json_web_key_test.json`, and those of
 //! `json_web_crypto_test.json`. They are not copied here; `WYCHEPROOF_DIR` names their folder.
 
-use std::{env, fs, path::Path};
-
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::*;
 
-const FOLDER: &str = "WYCHEPROOF_DIR";
 const KEYS: &str = "json_web_key_test.json";
 const CRYPTO: &str = "json_web_crypto_test.json";
 
@@ -28,12 +25,10 @@ const SKIPPED: [(&str, u64, &str); 3] = [
 
 #[test]
 fn keys_are_taken_or_refused_as_wycheproof_says() {
-    let Some(folder) = env::var_os(FOLDER) else {
-        println!("left out: set {FOLDER} to the folder of the Wycheproof vectors (tests/run does)");
-        return;
-    };
     for (file, count) in [(KEYS, 26), (CRYPTO, 83)] {
-        let vectors = read(&Path::new(&folder).join(file));
+        let Some(vectors) = testing::wycheproof(file) else {
+            continue;
+        };
         let groups = vectors["testGroups"].as_array().unwrap();
         let skipped: usize = groups.iter().map(|group| check_group(file, group)).sum();
         assert_eq!(vectors["numberOfTests"], count);
@@ -43,11 +38,6 @@ fn keys_are_taken_or_refused_as_wycheproof_says() {
         );
         println!("{file}: {count} vectors, {skipped} skipped");
     }
-}
-
-fn read(path: &Path) -> Value {
-    let text = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_slice(&text).unwrap()
 }
 
 /// Returns how many vectors were skipped.

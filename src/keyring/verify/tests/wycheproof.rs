@@ -1,10 +1,10 @@
 //! The JOSE vectors of Project Wycheproof. They are not part of this repository: the test reads them
 //! from the folder that `WYCHEPROOF_DIR` names.
 
-use std::{collections::BTreeMap, env, fs, path::Path};
+use std::collections::BTreeMap;
 
 use super::*;
-use crate::keyring::key::prepare;
+use crate::keyring::key::{prepare, testing::wycheproof};
 
 /// Each vector whose label is not our verdict, with the reason.
 const SIGNATURE_EXCEPTIONS: &[(u64, &str)] = &[
@@ -37,28 +37,20 @@ const CRYPTO_EXCEPTIONS: &[(u64, &str)] = &[(
 
 #[test]
 fn every_vector_gets_its_label() {
-    let Some(folder) = env::var_os("WYCHEPROOF_DIR") else {
-        println!("left out: the Wycheproof vectors. To run them, set WYCHEPROOF_DIR to the folder");
-        println!("of json_web_signature_test.json and json_web_crypto_test.json.");
-        return;
-    };
-    let folder = Path::new(&folder);
     for (file, exceptions, at_least) in [
         ("json_web_signature_test.json", SIGNATURE_EXCEPTIONS, 401),
         ("json_web_crypto_test.json", CRYPTO_EXCEPTIONS, 49),
     ] {
-        let run = check(&read(&folder.join(file)), exceptions);
+        let Some(vectors) = wycheproof(file) else {
+            continue;
+        };
+        let run = check(&vectors, exceptions);
         println!(
             "{file}: {run} vectors, {} of them exceptions",
             exceptions.len()
         );
         assert!(run >= at_least, "{file}: only {run} vectors");
     }
-}
-
-fn read(path: &Path) -> Value {
-    let text = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_slice(&text).unwrap()
 }
 
 /// How many vectors were run.
