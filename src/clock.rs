@@ -120,12 +120,13 @@ impl Clock for TokioClock {
         let mono = self.origin.elapsed();
         let skew = self.skew_millis.load(Ordering::Relaxed);
         let shift = Duration::from_millis(skew.unsigned_abs());
-        let wall = self.start + mono;
-        let wall = if skew < 0 {
-            wall.checked_sub(shift)
-        } else {
-            wall.checked_add(shift)
-        };
+        let wall = self.start.checked_add(mono).and_then(|wall| {
+            if skew < 0 {
+                wall.checked_sub(shift)
+            } else {
+                wall.checked_add(shift)
+            }
+        });
         Now::new(wall.unwrap_or(self.start), mono)
     }
 }

@@ -214,7 +214,8 @@ impl Event {
             }
             Self::PreviousWithdrawn { version } => warn!(%version, "secrets_previous_withdrawn"),
             Self::WindowCutShort { version, key_id } => {
-                warn!(%version, %key_id, "secrets_window_cut_short");
+                // Quoted and escaped: a `kid` is what its issuer wrote.
+                warn!(%version, ?key_id, "secrets_window_cut_short");
             }
             Self::Revoked { version } => warn!(%version, "secrets_revoked"),
             Self::Restored { version } => warn!(%version, "secrets_restored"),

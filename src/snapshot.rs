@@ -153,6 +153,8 @@ pub(crate) struct TrustedKey {
     pub(crate) stage: Stage,
     pub(crate) version: VersionId,
     pub(crate) trust: Arc<Trust>,
+    /// What the same key was called in other versions.
+    pub(crate) other_names: Arc<[KeyId]>,
 }
 
 /// What is said of the key that verified a token; shared, so that saying it costs one count.
@@ -165,6 +167,12 @@ pub(crate) struct VerifiedBy {
 }
 
 impl TrustedKey {
+    /// Whether a token's `kid` names this key, by its name now or by an earlier one: windows follow
+    /// the key, and giving it another name refuses no token.
+    pub(crate) fn answers_to(&self, kid: &str) -> bool {
+        self.key.answers_to(kid) || self.other_names.iter().any(|name| name.as_str() == kid)
+    }
+
     pub(crate) fn verified_by(&self, generation: u64) -> VerifiedBy {
         VerifiedBy {
             stage: self.stage,

@@ -36,9 +36,13 @@ fn a_new_token_costs_few_allocations() {
         let keyring = still_keyring(&Key::new(kind), 1_024, cache);
         let mut app = Protected::new(&keyring);
         app.warm_up(&keyring);
-        let added = app.added_by(&token(&keyring, 42));
+        // The middle of some: now and then the cache's table grows.
+        let mut added: Vec<_> = (0..9)
+            .map(|caller| app.added_by(&token(&keyring, caller)))
+            .collect();
+        added.sort_by_key(|added| added.count);
         let what = format!("a new {} token, cache of {cache}", kind.name());
-        assert_few(added, MOST_FOR_A_NEW_TOKEN, &what);
+        assert_few(added.swap_remove(4), MOST_FOR_A_NEW_TOKEN, &what);
     }
 }
 

@@ -16,7 +16,7 @@ use std::{
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
-use quick_cache::{UnitWeighter, sync::Cache};
+use quick_cache::{Options, OptionsBuilder, UnitWeighter, sync::Cache};
 use serde::de::DeserializeOwned;
 
 use super::verify::{Policy, PolicyId, Verified, VerifyError, verify};
@@ -30,17 +30,20 @@ const MAX_TOKEN_BYTES: usize = 4096;
 
 /// The accepted tokens of one snapshot.
 pub(crate) struct TokenCache {
-    capacity: usize,
+    /// `None`: nothing is remembered.
+    options: Option<Options>,
     // Many snapshots are replaced before they see a token.
-    entries: OnceLock<Cache<Key, Verified, UnitWeighter, BuildHasherDefault<FirstBytes>>>,
+    entries: OnceLock<Entries>,
 }
+
+type Entries = Cache<Key, Verified, UnitWeighter, BuildHasherDefault<FirstBytes>>;
 
 impl TokenCache {
     /// For at most `capacity` tokens of these keys.
     pub(crate) fn new(capacity: usize, keys: &[TrustedKey]) -> Self {
-        let is_of_use = keys.iter().any(|held| held.key.is_asymmetric());
+        let is_of_use = capacity > 0 && keys.iter().any(|held| held.key.is_asymmetric());
         Self {
-            capacity: if is_of_use { capacity } else { 0 },
+            options: is_of_use.then(|| options(capacity)).flatten(),
             entries: OnceLock::new(),
         }
     }
@@ -56,37 +59,70 @@ impl TokenCache {
     where
         C: DeserializeOwned + Send + Sync + 'static,
     {
-        if self.capacity == 0 || token.len() > MAX_TOKEN_BYTES {
+        let Some(options) = self.options_for(token, policy) else {
             return verify::<C>(token, keys, policy, now);
-        }
+        };
         let key = Key::new(policy.id(), token);
-        if let Some(seen) = self.get(&key)
-            && is_good(&seen, keys, now)
-        {
-            return Ok(seen);
-        }
-        let verified = verify::<C>(token, keys, policy, now)?;
+        let was_seen = match self.get(&key) {
+            Some(seen) if is_good(&seen, keys, now) => return Ok(seen),
+            seen => seen.is_some(),
+        };
+        let verified = verify::<C>(token, keys, policy, now).inspect_err(|_| {
+            // Its time is over; what it claimed need not be kept.
+            if was_seen {
+                self.remove(&key);
+            }
+        })?;
         if keys[verified.key].key.is_asymmetric() {
-            self.entries().insert(key, verified.clone());
+            self.entries(options).insert(key, verified.clone());
         }
         Ok(verified)
+    }
+
+    /// Lets all of them go. For a snapshot that was replaced and is still held, by a stream say.
+    pub(crate) fn clear(&self) {
+        if let Some(entries) = self.entries.get() {
+            entries.clear();
+        }
     }
 
     fn get(&self, key: &Key) -> Option<Verified> {
         self.entries.get()?.get(key)
     }
 
-    fn entries(&self) -> &Cache<Key, Verified, UnitWeighter, BuildHasherDefault<FirstBytes>> {
+    fn remove(&self, key: &Key) {
+        if let Some(entries) = self.entries.get() {
+            entries.remove(key);
+        }
+    }
+
+    fn options_for(&self, token: &[u8], policy: &Policy) -> Option<&Options> {
+        let longest = MAX_TOKEN_BYTES.min(policy.max_token_bytes);
+        self.options.as_ref().filter(|_| token.len() <= longest)
+    }
+
+    fn entries(&self, options: &Options) -> &Entries {
         self.entries.get_or_init(|| {
-            Cache::with(
-                self.capacity,
-                self.capacity as u64,
+            let options = options.clone();
+            Cache::with_options(
+                options,
                 UnitWeighter,
-                BuildHasherDefault::default(),
+                Default::default(),
                 Default::default(),
             )
         })
     }
+}
+
+fn options(capacity: usize) -> Option<Options> {
+    OptionsBuilder::new()
+        .estimated_items_capacity(capacity)
+        .weight_capacity(capacity as u64)
+        // To keep track of what was put out makes each insertion into a full cache twice as slow,
+        // because none of that memory is warm.
+        .ghost_allocation(0.0)
+        .build()
+        .ok()
 }
 
 fn is_good(seen: &Verified, keys: &[TrustedKey], now: Now) -> bool {
@@ -97,7 +133,7 @@ fn is_good(seen: &Verified, keys: &[TrustedKey], now: Now) -> bool {
 impl fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenCache")
-            .field("capacity", &self.capacity)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::key::PreparedKey;
+use super::key::{KeyId, PreparedKey};
 use crate::{
     clock::Now,
     event::Event,
@@ -28,6 +28,9 @@ use remembered::Remembered;
 mod revoke;
 
 mod stages;
+
+/// How many names of one key are remembered.
+const MAX_NAMES: usize = 8;
 
 /// A digest of the key itself: two keys with one `kid` are two keys here.
 type Identity = [u8; 32];
@@ -89,6 +92,20 @@ pub(crate) struct Ledger<T> {
 struct KeyRecord {
     trust: Arc<Trust>,
     was_current: bool,
+    /// What it was called, the newest last.
+    names: Vec<KeyId>,
+}
+
+impl KeyRecord {
+    fn learn(&mut self, name: &KeyId) {
+        if self.names.contains(name) {
+            return;
+        }
+        if self.names.len() == MAX_NAMES {
+            self.names.remove(0);
+        }
+        self.names.push(name.clone());
+    }
 }
 
 struct VersionRecord {
@@ -275,7 +292,17 @@ impl<T> Ledger<T> {
     pub(crate) fn trusted_keys(&self, now: Now) -> Box<[TrustedKey]> {
         let beside = self.replaced.iter().chain(&self.pending_keys);
         let beside = beside.filter(|held| held.trust.holds(now));
-        self.current_keys.iter().chain(beside).cloned().collect()
+        let named = |held: &TrustedKey| TrustedKey {
+            other_names: self.other_names(&held.key),
+            ..held.clone()
+        };
+        self.current_keys.iter().chain(beside).map(named).collect()
+    }
+
+    fn other_names(&self, key: &PreparedKey) -> Arc<[KeyId]> {
+        let record = self.keys.get(key.identity());
+        let names = record.into_iter().flat_map(|record| &record.names);
+        names.filter(|name| *name != key.id()).cloned().collect()
     }
 
     /// The bundle of the next snapshot's previous stage.
@@ -290,9 +317,13 @@ impl<T> Ledger<T> {
         let fresh = || KeyRecord {
             trust: Trust::open(),
             was_current: false,
+            names: Vec::new(),
         };
-        self.keys
-            .get_or_insert(*key.identity(), fresh, |record| matters(&record.trust))
+        let record = self
+            .keys
+            .get_or_insert(*key.identity(), fresh, |record| matters(&record.trust));
+        record.learn(key.id());
+        record
     }
 
     /// Enters a version into the books; its keys take over a revocation that was waiting for it.
@@ -309,6 +340,9 @@ impl<T> Ledger<T> {
         record.was_in_use |= in_use;
         record.keys.clone_from(&keys);
         let trust = record.trust.clone();
+        for key in &version.keys {
+            self.key_record(key);
+        }
         if let Some(spared) = self.revoked.get(&version.id).cloned() {
             trust.revoke();
             for key in &version.keys {

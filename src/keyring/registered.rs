@@ -237,7 +237,7 @@ impl<'de> Deserialize<'de> for Audience {
 }
 
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    deserializer.deserialize_any(Seconds)
+    deserializer.deserialize_f64(Seconds)
 }
 
 fn some_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {

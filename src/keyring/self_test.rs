@@ -30,6 +30,7 @@ fn round_trip(signing: &PreparedKey, verifying: Arc<PreparedKey>, now: Now) -> b
         stage: Stage::Current,
         version: "self-test".into(),
         trust: Trust::open(),
+        other_names: Arc::default(),
     };
     let end = now.wall.checked_add(Duration::from_secs(60));
     let claims = RegisteredClaims::new("self-test").expires_at(end.unwrap_or(now.wall));

@@ -266,7 +266,11 @@ impl<T> Shared<T> {
         });
         drop(books);
         // Perhaps the last reader: what the old bundle owns is dropped outside of the lock.
-        if catch(|| drop(old)).is_err() {
+        let let_go = || {
+            old.tokens.clear();
+            drop(old);
+        };
+        if catch(let_go).is_err() {
             tracing::error!("secrets_bundle_panicked_in_drop");
         }
         self.events.tell_all(told);

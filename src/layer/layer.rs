@@ -100,6 +100,10 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
 
     /// What a token's claims are read as, beside the checks. Default: [`RegisteredClaims`].
     ///
+    /// Requests with the same token may share one value
+    /// ([`token_cache`](crate::Builder::token_cache)), so what it is read as must depend on the JSON
+    /// alone.
+    ///
     /// Handlers ask for the same type: `Claims<C2>`.
     pub fn claims<C2>(self) -> JwtRotationLayer<T, C2, P> {
         // Another policy, for what was accepted is remembered together with its claims.

@@ -174,11 +174,13 @@ pub(crate) fn expired_token(keyring: &Keyring<App>, caller: usize) -> String {
 }
 
 fn sign(keyring: &Keyring<App>, caller: usize, expires: SystemTime) -> String {
-    let claims = RegisteredClaims::new(format!("user-{caller:08}"))
+    let mut claims = RegisteredClaims::new(format!("user-{caller:08}"))
+        .scope("tools:read tools:call")
         .issuer("https://issuer.example")
         .audience("https://api.example")
         .issued_at(SystemTime::UNIX_EPOCH)
         .expires_at(expires);
+    claims.jti = Some(format!("token-{caller:08}"));
     keyring.signer().sign(&claims).unwrap()
 }
 

@@ -94,14 +94,14 @@ fn run(part: Part, quick: bool, judge: &mut Judge) {
     };
     match part {
         Part::AwsLcRs => {
-            let setups = peers(Backend::AwsLcRs, plan(121, 500), judge);
-            previous::run(&setups[1], plan(121, 500), judge);
-            threads::run(&setups, plan(121, 2000), judge);
+            let setups = peers(Backend::AwsLcRs, plan(61, 4_000), judge);
+            previous::run(&setups[1], plan(61, 4_000), judge);
+            threads::run(&setups, plan(121, 2_000), judge);
         }
         Part::AsShipped => {
-            peers(Backend::RustCrypto, plan(121, 500), judge);
+            peers(Backend::RustCrypto, plan(61, 4_000), judge);
         }
-        Part::Choices => choices::run(plan(61, 500), plan(61, 4000)),
+        Part::Choices => choices::run(plan(61, 500), plan(61, 4_000)),
     }
 }
 

@@ -20,6 +20,11 @@ pub struct Plan {
     pub slice: Duration,
 }
 
+/// A slice begins with what the others left in the processor's caches, so some calls go before the
+/// clock starts.
+pub const WARM_UP: u32 = 40;
+const FIRST_WARM_UP: u32 = 200;
+
 /// A contender, and how many calls fill its slice.
 pub struct Contender {
     pub name: &'static str,
@@ -38,19 +43,20 @@ impl Contender {
         }
     }
 
-    /// Makes a slice this many calls, however long they take.
+    /// Makes a slice this many calls, those of the warm-up not counted, however long they take.
     pub fn with_calls(mut self, calls: u32) -> Self {
         self.calls = calls;
         self.fixed = true;
         self
     }
 
-    /// Doubles the calls until they fill a slice; this also warms up.
+    /// Doubles the calls until they fill a slice.
     fn calibrate(&mut self, slice: Duration) {
         if self.fixed {
             self.run();
             return;
         }
+        (0..FIRST_WARM_UP).for_each(|_| (self.work)());
         while self.run() < slice {
             self.calls *= 2;
         }
@@ -59,6 +65,7 @@ impl Contender {
     }
 
     fn run(&mut self) -> Duration {
+        (0..WARM_UP).for_each(|_| (self.work)());
         let start = Instant::now();
         for _ in 0..self.calls {
             (self.work)();

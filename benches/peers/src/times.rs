@@ -8,7 +8,7 @@ use crate::{
         ours::{self, Cache},
     },
     keys::Algorithm,
-    measure::{Contender, Plan, Spread, interleave},
+    measure::{Contender, Plan, Spread, WARM_UP, interleave},
     report::{self, Judge, Table},
     tokens::Ring,
 };
@@ -130,18 +130,18 @@ fn fresh(setup: &Setup, plan: Plan) -> Ring {
     let length = match setup.algorithm {
         // An HMAC branches alike for all, and is done sooner than a token comes from memory.
         Algorithm::Hs256 => FEW,
-        other => FILL + (plan.rounds + 1) * calls(other),
+        other => FILL + (plan.rounds + 1) * (calls(other) + WARM_UP) as usize,
     };
     Ring::new(&setup.key, length)
 }
 
-/// How many calls fill half a millisecond, about.
-fn calls(algorithm: Algorithm) -> usize {
+/// How many calls fill four milliseconds, about.
+fn calls(algorithm: Algorithm) -> u32 {
     match algorithm {
-        Algorithm::Hs256 => 200,
-        Algorithm::Rs256 => 20,
-        Algorithm::Es256 => 10,
-        Algorithm::EdDsa => 15,
+        Algorithm::Hs256 => 1_500,
+        Algorithm::Rs256 => 250,
+        Algorithm::Es256 => 90,
+        Algorithm::EdDsa => 140,
     }
 }
 
@@ -149,7 +149,7 @@ fn calls(algorithm: Algorithm) -> usize {
 /// again, so here each token is used once; and the cache is full before the measuring begins.
 fn unseen(setup: &Setup, mut request: impl FnMut() + 'static) -> Contender {
     (0..FILL).for_each(|_| request());
-    Contender::new(OURS_UNSEEN_CACHE_ON, request).with_calls(calls(setup.algorithm) as u32)
+    Contender::new(OURS_UNSEEN_CACHE_ON, request).with_calls(calls(setup.algorithm))
 }
 
 /// One request with the next token of the ring.

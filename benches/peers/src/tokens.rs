@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::keys::{Key, base64url};
 
-pub const ISSUER: &str = "https://auth.example.com/realms/main";
+pub const ISSUER: &str = "https://auth.example.com";
 pub const AUDIENCE: &str = "https://api.example.com";
 
 /// How long a token lives, and what else must not end during a run.
@@ -47,7 +47,7 @@ impl Token {
     }
 }
 
-/// What an access token holds. `jti`, `azp` and `typ` are what axum-keycloak-auth insists on.
+/// What an access token holds, in about 440 bytes with an EdDSA signature. `jti`, `azp` and `typ` are what axum-keycloak-auth insists on.
 pub fn claims() -> Value {
     let now = SystemTime::UNIX_EPOCH
         .elapsed()
@@ -55,14 +55,14 @@ pub fn claims() -> Value {
         .as_secs();
     json!({
         "iss": ISSUER,
-        "sub": "auth0|5f7c8ec7c33c6c004bbafe82",
+        "sub": "user-4f1c2d",
         "aud": AUDIENCE,
         "exp": now + LONG.as_secs(),
         "iat": now,
-        "jti": format!("{:032x}", fastrand::u128(..)),
-        "azp": "my-client-application",
+        "jti": format!("{:016x}", fastrand::u64(..)),
+        "azp": "client-1",
         "typ": "Bearer",
-        "scope": "openid profile tools:read tools:call",
+        "scope": "tools:read tools:call",
     })
 }
 

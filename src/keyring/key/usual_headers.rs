@@ -11,17 +11,21 @@ pub(super) struct UsualHeaders(Vec<Box<[u8]>>);
 impl UsualHeaders {
     pub(super) fn new(alg: &str, kid: &str) -> Self {
         let [alg, kid] = [("alg", alg), ("kid", kid)].map(member);
-        let headers = ["JWT", "at+jwt"].into_iter().flat_map(|typ| {
+        let mut headers = vec![
+            encode(&format!("{{{alg},{kid}}}")),
+            encode(&format!("{{{kid},{alg}}}")),
+        ];
+        for typ in ["JWT", "at+jwt"] {
             let typ = member(("typ", typ));
-            [
+            let orders = [
                 [&alg, &typ, &kid],
                 [&alg, &kid, &typ],
                 [&typ, &alg, &kid],
                 [&kid, &typ, &alg],
-            ]
-            .map(|[a, b, c]| encode(&format!("{{{a},{b},{c}}}")))
-        });
-        Self(headers.collect())
+            ];
+            headers.extend(orders.map(|[a, b, c]| encode(&format!("{{{a},{b},{c}}}"))));
+        }
+        Self(headers)
     }
 
     pub(super) fn contains(&self, encoded: &[u8]) -> bool {

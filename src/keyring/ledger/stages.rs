@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -37,6 +38,7 @@ impl<T> Ledger<T> {
                     stage: Stage::Current,
                     version: current.id.clone(),
                     trust: record.trust.clone(),
+                    other_names: Arc::default(),
                 }
             })
             .collect();
@@ -91,6 +93,7 @@ impl<T> Ledger<T> {
                     stage: Stage::Previous,
                     version: named.id.clone(),
                     trust,
+                    other_names: Arc::default(),
                 });
             }
         }
@@ -206,6 +209,7 @@ impl<T> Ledger<T> {
                 stage: Stage::Pending,
                 version: pending.id.clone(),
                 trust,
+                other_names: Arc::default(),
             });
         }
         self.pending_since = since.filter(|_| was.as_ref() == Some(&pending.id));

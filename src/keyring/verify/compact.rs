@@ -7,7 +7,7 @@ use base64_simd::{Out, URL_SAFE_NO_PAD};
 use super::VerifyErrorKind;
 
 /// A token in its parts, none of them decoded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Compact<'t> {
     /// What is signed: the first two parts and the dot between (RFC 7515, section 5.1).
     pub(super) signing_input: &'t [u8],

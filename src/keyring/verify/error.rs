@@ -58,7 +58,7 @@ impl Error for VerifyError {}
 #[non_exhaustive]
 pub enum VerifyErrorKind {
     /// It is not a compact JWS in canonical base64url, its header or payload is no JSON object or has
-    /// a member twice, or a registered claim has the wrong type.
+    /// a member twice, or a time or a claim that the layer checks has the wrong type.
     Malformed,
     /// It has more bytes than the layer reads.
     TooLong,

@@ -1,9 +1,14 @@
 //! NumericDate (RFC 7519, section 2): seconds since the epoch, perhaps with a fraction.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
-use serde::{Deserialize, Deserializer, de::Error};
-use serde_json::Number;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Visitor},
+};
 
 const NANOS_PER_SECOND: u32 = 1_000_000_000;
 
@@ -59,14 +64,10 @@ impl NumericDate {
             .map_or(Self::MIN, |seconds| Self { seconds, nanos })
     }
 
-    fn from_number(number: &Number) -> Option<Self> {
-        if let Some(seconds) = number.as_i64() {
-            return Some(Self { seconds, nanos: 0 });
-        }
-        let number = number.as_f64().filter(|number| number.abs() < END)?;
+    fn from_f64(number: f64) -> Option<Self> {
         let seconds = number.floor();
         let nanos = (number - seconds) * f64::from(NANOS_PER_SECOND);
-        Some(Self {
+        (number.abs() < END).then_some(Self {
             seconds: seconds as i64,
             nanos: (nanos as u32).min(NANOS_PER_SECOND - 1),
         })
@@ -88,8 +89,30 @@ impl From<SystemTime> for NumericDate {
 
 impl<'de> Deserialize<'de> for NumericDate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // By way of `Number`, which reads numbers under `arbitrary_precision`, too.
-        Self::from_number(&Number::deserialize(deserializer)?)
-            .ok_or_else(|| D::Error::custom("a time that no clock can show"))
+        // Not `deserialize_any`: under serde_json's `arbitrary_precision` that gives numbers as maps.
+        deserializer.deserialize_f64(NumberVisitor)
+    }
+}
+
+struct NumberVisitor;
+
+impl Visitor<'_> for NumberVisitor {
+    type Value = NumericDate;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a time that a clock can show")
+    }
+
+    fn visit_u64<E: Error>(self, seconds: u64) -> Result<NumericDate, E> {
+        let seconds = i64::try_from(seconds).map_err(E::custom)?;
+        self.visit_i64(seconds)
+    }
+
+    fn visit_i64<E>(self, seconds: i64) -> Result<NumericDate, E> {
+        Ok(NumericDate { seconds, nanos: 0 })
+    }
+
+    fn visit_f64<E: Error>(self, seconds: f64) -> Result<NumericDate, E> {
+        NumericDate::from_f64(seconds).ok_or_else(|| E::custom("a time that no clock can show"))
     }
 }

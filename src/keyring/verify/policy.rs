@@ -55,7 +55,7 @@ impl Default for Policy {
 
 /// Names one policy within the process, so that no layer takes another's acceptance for its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct PolicyId(pub(crate) u64);
+pub(crate) struct PolicyId(u64);
 
 impl PolicyId {
     fn unique() -> Self {

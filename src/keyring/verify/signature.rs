@@ -10,6 +10,10 @@ use crate::{
 /// The most signature checks that one token may cost.
 const MAX_TRIES: usize = 8;
 
+/// The most keys whose usual headers a token's is compared with. It bounds what junk costs; the keys
+/// after them are found the longer way.
+const MAX_COMPARED: usize = 32;
+
 /// The signature of an RSA key of 4096 bits; longer ones cost an allocation.
 const SIGNATURE_BYTES: usize = 512;
 
@@ -19,7 +23,7 @@ pub(super) fn key_of_usual_header<'k>(
     keys: &'k [TrustedKey],
 ) -> Option<&'k PreparedKey> {
     keys.iter()
-        .take(MAX_TRIES)
+        .take(MAX_COMPARED)
         .map(|held| &*held.key)
         .find(|key| key.is_usual_header(compact.header))
 }
@@ -34,7 +38,7 @@ pub(super) fn find_key(
 ) -> Result<usize, VerifyErrorKind> {
     let choice = Choice::of(kid, keys, now);
     let mut candidates = trusted(keys, now)
-        .filter(|(_, key)| choice.admits(key) && key.alg() == algorithm)
+        .filter(|(_, held)| choice.admits(held) && held.key.alg() == algorithm)
         .take(MAX_TRIES)
         .peekable();
     if candidates.peek().is_none() {
@@ -43,7 +47,7 @@ pub(super) fn find_key(
     let mut buffer = Buffer::<SIGNATURE_BYTES>::new();
     let signature = compact.signature(&mut buffer)?;
     candidates
-        .find(|(_, key)| key.verifies(compact.signing_input, signature))
+        .find(|(_, held)| held.key.verifies(compact.signing_input, signature))
         .map(|(index, _)| index)
         .ok_or(VerifyErrorKind::BadSignature)
 }
@@ -62,15 +66,17 @@ impl<'a> Choice<'a> {
     fn of(kid: Option<&'a str>, keys: &[TrustedKey], now: Now) -> Self {
         match kid {
             None => Self::Any,
-            Some(kid) if trusted(keys, now).any(|(_, key)| key.answers_to(kid)) => Self::Named(kid),
+            Some(kid) if trusted(keys, now).any(|(_, held)| held.answers_to(kid)) => {
+                Self::Named(kid)
+            }
             Some(_) => Self::Undeclared,
         }
     }
 
-    fn admits(self, key: &PreparedKey) -> bool {
+    fn admits(self, held: &TrustedKey) -> bool {
         match self {
-            Self::Named(kid) => key.answers_to(kid),
-            Self::Undeclared => !key.declares_kid(),
+            Self::Named(kid) => held.answers_to(kid),
+            Self::Undeclared => !held.key.declares_kid(),
             Self::Any => true,
         }
     }
@@ -84,9 +90,8 @@ impl<'a> Choice<'a> {
     }
 }
 
-fn trusted(keys: &[TrustedKey], now: Now) -> impl Iterator<Item = (usize, &PreparedKey)> {
+fn trusted(keys: &[TrustedKey], now: Now) -> impl Iterator<Item = (usize, &TrustedKey)> {
     keys.iter()
         .enumerate()
-        .filter(move |(_, trusted)| trusted.trust.holds(now))
-        .map(|(index, trusted)| (index, &*trusted.key))
+        .filter(move |(_, held)| held.trust.holds(now))
 }

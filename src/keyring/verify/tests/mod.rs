@@ -59,6 +59,7 @@ pub(in crate::keyring) fn trusted(key: &JwtKey) -> TrustedKey {
         stage: Stage::Current,
         version: VersionId::new("v"),
         trust: Trust::open(),
+        other_names: Arc::default(),
     }
 }
 

@@ -83,6 +83,7 @@ fn accepts(group: &Value, jws: &Value) -> bool {
         stage: Stage::Current,
         version: VersionId::new("v"),
         trust: Trust::open(),
+        other_names: Arc::default(),
     };
     let keys: Vec<TrustedKey> = prepared.keys.into_iter().map(held).collect();
     // The JSON serialisation is an object here.
