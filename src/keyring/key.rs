@@ -101,6 +101,10 @@ pub(in crate::keyring) const MAX_KID_BYTES: usize = 256;
 /// key is any good is judged later, when the keyring prepares it: an unusable key leaves the version
 /// before it in use, with a [`KeyError`] that says why.
 ///
+/// A token's `kid` may be any name that the key had in the versions seen by this process, so a key
+/// can be renamed while tokens are out. More than eight keys of one algorithm in a set need `kid`s,
+/// for a token without one is tried with eight.
+///
 /// # Danger
 /// An HMAC secret shorter than its hash (HS256: 32 bytes, HS384: 48, HS512: 64) can be guessed
 /// offline by anybody who holds one token. It is refused unless the keyring's builder was told
