@@ -246,6 +246,21 @@ fn secret_jwk(byte: u8, kid: &str) -> serde_json::Value {
     json!({ "kty": "oct", "k": URL_SAFE_NO_PAD.encode([byte; 32]), "kid": kid })
 }
 
+/// A replica that has met the new version signs under the new name already.
+#[tokio::test]
+async fn the_name_that_current_has_in_the_pending_version_is_known_before_the_flip() {
+    let (keyring, source) = build(&secret_jwk(1, "a"), 0).await.unwrap();
+    let (ahead, _) = build(&secret_jwk(1, "b"), 0).await.unwrap();
+    let layer = JwtRotationLayer::new(keyring.clone());
+    let claims =
+        RegisteredClaims::new("s").expires_at(SystemTime::now() + Duration::from_secs(300));
+    let token = ahead.signer().sign(&claims).unwrap();
+    assert_eq!(status(&layer, &token).await, 401);
+    source.stage_pending(json!({ "jwt": secret_jwk(1, "b") }).to_string());
+    keyring.refresh().await.unwrap();
+    assert_eq!(status(&layer, &token).await, 200);
+}
+
 /// Design, rule 3: windows follow the key's identity, and a change beside the key "opens no window
 /// and refuses no token".
 #[tokio::test]

@@ -4,8 +4,10 @@
 //! token says of itself is believed before its signature, except which key to ask, and that only
 //! among the keys held here. Each part is decoded once, and the keys were prepared before.
 
-use std::any::{Any, TypeId};
-use std::sync::Arc;
+use std::{
+    any::{Any, TypeId},
+    sync::Arc,
+};
 
 use serde::de::DeserializeOwned;
 
