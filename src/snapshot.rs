@@ -60,6 +60,16 @@ impl Trust {
         !self.is_revoked() && self.remaining(now).is_none_or(|rest| !rest.is_zero())
     }
 
+    /// The same, without reading the clock where it has no deadline.
+    pub(crate) fn holds_by(&self, clock: &dyn Clock) -> bool {
+        let has_deadline = self.deadline_mono.load(Ordering::Acquire) != NEVER;
+        if has_deadline {
+            self.holds(clock.now())
+        } else {
+            !self.is_revoked()
+        }
+    }
+
     /// Ends the trust `after` this moment, or earlier where a deadline already says so.
     pub(crate) fn end_after(&self, now: Now, after: Duration) {
         // The wall-clock twin first: a reader looks at it only once the monotonic one is set.
@@ -202,16 +212,12 @@ pub(crate) struct Snapshot<T> {
 
 impl<T> Snapshot<T> {
     /// Judges a token by the keys of this generation, and by its memory.
-    pub(crate) fn verify<C>(
-        &self,
-        token: &[u8],
-        policy: &Policy,
-        now: Now,
-    ) -> Result<Verified, VerifyError>
+    pub(crate) fn verify<C>(&self, token: &[u8], policy: &Policy) -> Result<Verified, VerifyError>
     where
         C: DeserializeOwned + Send + Sync + 'static,
     {
-        self.tokens.verify::<C>(token, &self.keys, policy, now)
+        self.tokens
+            .verify::<C>(token, &self.keys, policy, &*self.clock)
     }
 
     /// The keys of the current version.

@@ -19,8 +19,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use quick_cache::{Options, OptionsBuilder, UnitWeighter, sync::Cache};
 use serde::de::DeserializeOwned;
 
-use super::verify::{Policy, PolicyId, Verified, VerifyError, verify};
-use crate::{clock::Now, snapshot::TrustedKey};
+use super::verify::{Policy, PolicyId, Verified, VerifyError, names_secret, verify};
+use crate::{clock::Clock, snapshot::TrustedKey};
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +32,8 @@ const MAX_TOKEN_BYTES: usize = 4096;
 pub(crate) struct TokenCache {
     /// `None`: nothing is remembered.
     options: Option<Options>,
+    /// Whether there are HMAC keys beside the others, as while an algorithm is rotated.
+    has_secrets: bool,
     // Many snapshots are replaced before they see a token.
     entries: OnceLock<Entries>,
 }
@@ -44,6 +46,7 @@ impl TokenCache {
         let is_of_use = capacity > 0 && keys.iter().any(|held| held.key.is_asymmetric());
         Self {
             options: is_of_use.then(|| options(capacity)).flatten(),
+            has_secrets: keys.iter().any(|held| !held.key.is_asymmetric()),
             entries: OnceLock::new(),
         }
     }
@@ -54,20 +57,20 @@ impl TokenCache {
         token: &[u8],
         keys: &[TrustedKey],
         policy: &Policy,
-        now: Now,
+        clock: &dyn Clock,
     ) -> Result<Verified, VerifyError>
     where
         C: DeserializeOwned + Send + Sync + 'static,
     {
-        let Some(options) = self.options_for(token, policy) else {
-            return verify::<C>(token, keys, policy, now);
+        let Some(options) = self.options_for(token, keys, policy) else {
+            return verify::<C>(token, keys, policy, clock.now());
         };
         let key = Key::new(policy.id(), token);
         let was_seen = match self.get(&key) {
-            Some(seen) if is_good(&seen, keys, now) => return Ok(seen),
+            Some(seen) if is_good(&seen, keys, clock) => return Ok(seen),
             seen => seen.is_some(),
         };
-        let verified = verify::<C>(token, keys, policy, now).inspect_err(|_| {
+        let verified = verify::<C>(token, keys, policy, clock.now()).inspect_err(|_| {
             // Its time is over; what it claimed need not be kept.
             if was_seen {
                 self.remove(&key);
@@ -96,9 +99,12 @@ impl TokenCache {
         }
     }
 
-    fn options_for(&self, token: &[u8], policy: &Policy) -> Option<&Options> {
-        let longest = MAX_TOKEN_BYTES.min(policy.max_token_bytes);
-        self.options.as_ref().filter(|_| token.len() <= longest)
+    /// `None` for tokens that stay out.
+    fn options_for(&self, token: &[u8], keys: &[TrustedKey], policy: &Policy) -> Option<&Options> {
+        let options = self.options.as_ref()?;
+        let is_short = token.len() <= MAX_TOKEN_BYTES.min(policy.max_token_bytes);
+        let is_of_secret = self.has_secrets && names_secret(token, keys);
+        (is_short && !is_of_secret).then_some(options)
     }
 
     fn entries(&self, options: &Options) -> &Entries {
@@ -127,9 +133,9 @@ fn options(capacity: usize) -> Option<Options> {
         .ok()
 }
 
-fn is_good(seen: &Verified, keys: &[TrustedKey], now: Now) -> bool {
+fn is_good(seen: &Verified, keys: &[TrustedKey], clock: &dyn Clock) -> bool {
     let key = keys.get(seen.key);
-    seen.validity.holds(now) && key.is_some_and(|held| held.trust.holds(now))
+    seen.validity.holds(clock.wall()) && key.is_some_and(|held| held.trust.holds_by(clock))
 }
 
 impl fmt::Debug for TokenCache {

@@ -108,6 +108,14 @@ fn authenticate<'t>(
     Ok((compact, key))
 }
 
+/// Whether a token's header is one that issuers usually write for an HMAC key of these.
+pub(crate) fn names_secret(token: &[u8], keys: &[TrustedKey]) -> bool {
+    Compact::split(token)
+        .ok()
+        .and_then(|compact| signature::key_of_usual_header(&compact, keys))
+        .is_some_and(|key| !key.is_asymmetric())
+}
+
 /// The default type needs no second pass over the JSON.
 fn read_as<C>(claims: ClaimsSet<'_>, payload: &[u8]) -> Result<AnyClaims, VerifyErrorKind>
 where

@@ -84,7 +84,7 @@ where
         secrets: &Secrets<T>,
     ) -> Result<Option<Authentication>, Refusal> {
         let Settings {
-            keyring,
+            keyring: _,
             policy,
             realm,
             allow_anonymous,
@@ -99,8 +99,7 @@ where
             Credentials::Repeated => return Err(Refusal::repeated(realm)),
         };
         let snapshot = secrets.snapshot();
-        let now = keyring.clock().now();
-        match snapshot.verify::<C>(token, policy, now) {
+        match snapshot.verify::<C>(token, policy) {
             Ok(verified) => Ok(Some(Authentication::new::<C, T>(verified, snapshot))),
             Err(_) if !is_b64token(token) => Err(Refusal::malformed(realm)),
             Err(error) => Err(Refusal::invalid_token(&error, realm)),

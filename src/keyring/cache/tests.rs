@@ -5,11 +5,20 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::clock::Now;
 use crate::keyring::{
     JwtKey, RegisteredClaims, VerifyErrorKind,
     key::testing::{ed, from_json},
     verify::tests::{NOW, at, secret, token, trusted, with},
 };
+
+struct StoppedAt(Now);
+
+impl Clock for StoppedAt {
+    fn now(&self) -> Now {
+        self.0
+    }
+}
 
 /// A cache over one private key, whose trust the test changes.
 struct World {
@@ -44,7 +53,7 @@ impl World {
         C: DeserializeOwned + Send + Sync + 'static,
     {
         self.cache
-            .verify::<C>(token.as_bytes(), &self.keys, policy, now)
+            .verify::<C>(token.as_bytes(), &self.keys, policy, &StoppedAt(now))
             .map_err(|error| error.kind())
     }
 
@@ -113,7 +122,7 @@ fn hmac_tokens_stay_out() {
     let cache = TokenCache::new(100, &keys);
     let policy = with(|_| ());
     cache
-        .verify::<Value>(token.as_bytes(), &keys, &policy, at(NOW))
+        .verify::<Value>(token.as_bytes(), &keys, &policy, &StoppedAt(at(NOW)))
         .unwrap();
     assert!(
         cache

@@ -62,22 +62,25 @@ impl<'de> de::Visitor<'de> for JsonVisitor {
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<SecretJson, A::Error> {
-        let mut members = Map::new();
+        // Wiped as it is, if a later member turns out to be no JSON.
+        let mut object = SecretJson(Value::Object(Map::new()));
         let mut repeated = false;
         while let Some((name, value)) = map.next_entry::<String, SecretJson>()? {
-            let before = members.insert(name, value.take());
+            let members = object.0.as_object_mut();
+            let before = members.and_then(|members| members.insert(name, value.take()));
             repeated |= before.map(SecretJson).is_some();
         }
-        let object = SecretJson(Value::Object(members));
         Ok(if repeated { null() } else { object })
     }
 
     fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<SecretJson, A::Error> {
-        let mut items = Vec::new();
+        let mut array = SecretJson(Value::Array(Vec::new()));
         while let Some(item) = seq.next_element::<SecretJson>()? {
-            items.push(item.take());
+            if let Value::Array(items) = &mut array.0 {
+                items.push(item.take());
+            }
         }
-        Ok(SecretJson(Value::Array(items)))
+        Ok(array)
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<SecretJson, E> {

@@ -1,5 +1,7 @@
 //! What the claims must be. What a policy checks it also requires.
 
+use std::time::SystemTime;
+
 use super::{
     Policy, VerifyErrorKind,
     claims::ClaimsSet,
@@ -16,8 +18,8 @@ pub(crate) struct Validity {
 }
 
 impl Validity {
-    pub(crate) fn holds(self, now: Now) -> bool {
-        let now = NumericDate::from(now.wall);
+    pub(crate) fn holds(self, wall: SystemTime) -> bool {
+        let now = NumericDate::from(wall);
         self.from <= now && now < self.until
     }
 }

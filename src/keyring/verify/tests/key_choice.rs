@@ -310,3 +310,18 @@ fn a_key_has_one_algorithm() {
         Ok(1)
     );
 }
+
+#[test]
+fn a_token_of_a_secret_is_known_by_its_usual_header() {
+    let secret = named(1, "s");
+    let keys = [trusted(&from_json(&ed().private_jwk)), trusted(&secret)];
+    let minted = |key: &JwtKey| one(key).mint(&good_claims()).unwrap();
+    assert!(names_secret(minted(&secret).as_bytes(), &keys));
+    for other in [
+        minted(&from_json(&ed().private_jwk)),
+        minted(&named(1, "elsewhere")),
+        "no token".to_owned(),
+    ] {
+        assert!(!names_secret(other.as_bytes(), &keys), "{other}");
+    }
+}
