@@ -10,14 +10,14 @@ const BEARER: &[u8] = b"bearer";
 /// What the `Authorization` header of a request holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Credentials<'a> {
-    /// `Bearer` and one word. Whether it is a [`is_b64token`] need not be asked of a token that
-    /// verifies.
+    /// `Bearer`, spaces and something. Whether that has the form of a token ([`is_b64token`]) is
+    /// asked only of one that does not verify.
     Token(&'a [u8]),
     /// No header, or an empty one.
     Absent,
     /// Credentials of another scheme.
     OtherScheme,
-    /// `Bearer`, followed by anything but one word.
+    /// `Bearer`, followed by nothing or by other white space.
     Malformed,
     /// More than one header. Which of them counts is not ours to guess.
     Repeated,
