@@ -168,6 +168,8 @@ impl<T, C, P> fmt::Debug for JwtRotationLayer<T, C, P> {
 }
 
 /// What one layer was told; shared by all services that it made.
+// Aligned for the same reason as a snapshot is: each request clones and drops the service.
+#[repr(align(128))]
 pub(super) struct Settings<T> {
     pub(super) keyring: Keyring<T>,
     pub(super) policy: Policy,
