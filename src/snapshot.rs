@@ -168,9 +168,7 @@ pub(crate) struct TrustedKey {
 }
 
 /// What is said of the key that verified a token; shared, so that saying it costs one count.
-// Aligned like a snapshot, for its count changes as often.
 #[derive(Debug)]
-#[repr(align(128))]
 pub(crate) struct VerifiedBy {
     pub(crate) stage: Stage,
     pub(crate) version: VersionId,
