@@ -325,3 +325,45 @@ fn a_token_of_a_secret_is_known_by_its_usual_header() {
         assert!(!names_secret(other.as_bytes(), &keys), "{other}");
     }
 }
+
+/// What the shortcut takes a header for is what reading it would say.
+#[test]
+fn a_usual_header_says_what_it_is_taken_for() {
+    for kid in ["k", "a \"quoted\" \\ one", "\u{e9}\u{1f600}"] {
+        let key = one(&named(1, kid));
+        let mut usual = 0;
+        for typ in [None, Some("JWT"), Some("at+jwt"), Some("dpop+jwt")] {
+            for header in orders(typ, kid) {
+                if !key.is_usual_header(b64(&header).as_bytes()) {
+                    continue;
+                }
+                usual += 1;
+                let read = Header::read(header.as_bytes()).unwrap();
+                assert!(read.check(&policy()) == Ok(key.alg()), "{header}");
+                assert_eq!(read.kid(), Some(key.id().as_str()), "{header}");
+            }
+        }
+        assert_eq!(usual, 10, "{kid}");
+    }
+}
+
+/// The header's members in every order.
+fn orders(typ: Option<&str>, kid: &str) -> Vec<String> {
+    let [alg, kid] =
+        [("alg", "HS256"), ("kid", kid)].map(|(n, v)| format!("{}:{}", json!(n), json!(v)));
+    let Some(typ) = typ else {
+        return vec![format!("{{{alg},{kid}}}"), format!("{{{kid},{alg}}}")];
+    };
+    let typ = format!("\"typ\":{}", json!(typ));
+    [
+        [0, 1, 2],
+        [0, 2, 1],
+        [1, 0, 2],
+        [1, 2, 0],
+        [2, 0, 1],
+        [2, 1, 0],
+    ]
+    .map(|order| order.map(|at| [&alg, &kid, &typ][at].as_str()).join(","))
+    .map(|members| format!("{{{members}}}"))
+    .into()
+}
