@@ -101,7 +101,9 @@ pub use refresh::{BuildError, Builder, Parts, Probe, RefreshError, Refreshed};
 mod snapshot;
 
 pub mod keyring;
-pub use keyring::{JwtKey, KeyId, Keyring, RegisteredClaims, Signer, Status, VerifyErrorKind};
+pub use keyring::{
+    JwtKey, KeyId, Keyring, RegisteredClaims, Signer, Status, UnknownKey, VerifyErrorKind,
+};
 
 pub mod event;
 

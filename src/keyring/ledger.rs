@@ -6,7 +6,8 @@
 //!
 //! The rules, from the design: windows belong to *keys*, so rotating another field of a bundle
 //! opens none; a deadline is fixed once and never moves later; at most two keys overlap, besides a
-//! pending one; an absent previous means "forget it"; a revocation wins over everything.
+//! pending one (unless the source has a key set without stages and asks for a window for each key that
+//! vanishes from it); an absent previous means "forget it"; a revocation wins over everything.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -32,6 +33,9 @@ mod stages;
 /// How many names of one key are remembered.
 const MAX_NAMES: usize = 8;
 
+/// How many keys of a key set are inside their windows at most.
+const MAX_REPLACED: usize = 100;
+
 /// A digest of the key itself: two keys with one `kid` are two keys here.
 type Identity = [u8; 32];
 
@@ -52,6 +56,10 @@ pub(crate) enum Beside<T> {
     Absent,
     /// The source has one that cannot be used.
     Unusable,
+    /// The source has no stages; whether what leaves current stays until its own window ends.
+    Stageless {
+        keep_withdrawn: bool,
+    },
     Proved(Proved<T>),
 }
 
@@ -180,12 +188,21 @@ impl<T> Ledger<T> {
             Beside::Proved(copy) if copy.id == self.current.id => Beside::Unusable,
             other => other,
         };
-        let absent = matches!(previous, Beside::Absent);
+        let (absent, kept_each) = match previous {
+            Beside::Absent => (true, false),
+            Beside::Stageless { keep_withdrawn } => (!keep_withdrawn, keep_withdrawn),
+            Beside::Unusable | Beside::Proved(_) => (false, false),
+        };
+        // Another set is no withdrawal while no key has vanished.
+        let is_set = matches!(previous, Beside::Stageless { .. });
+        let is_silent = is_set && leaving().next().is_none();
         let named = match previous {
             // A previous that did not move along with a flip is one the store has not caught up
             // with (or an operator who wrote current alone): what we saw leave is previous then.
             Beside::Proved(named) if !flipped || self.is_moved(&named.id) => Some(named),
-            Beside::Proved(_) | Beside::Unusable | Beside::Absent => None,
+            Beside::Proved(_) | Beside::Unusable | Beside::Stageless { .. } | Beside::Absent => {
+                None
+            }
         };
 
         let mut replaced: Vec<TrustedKey> = match &named {
@@ -198,14 +215,11 @@ impl<T> Ledger<T> {
                 held.trust.end_after(now, self.windows.overlap);
             }
         }
-        if replaced.is_empty() && !absent {
-            let kept = |held: &TrustedKey| !fresh.contains(held.key.identity());
-            replaced = self
-                .replaced
-                .iter()
-                .filter(|held| kept(held))
-                .cloned()
-                .collect();
+        if kept_each || (replaced.is_empty() && !absent) {
+            let kept = |held: &&TrustedKey| !fresh.contains(held.key.identity());
+            replaced.extend(self.replaced.iter().filter(kept).cloned());
+            // The newest come first; a set that changes with every look must not grow without end.
+            replaced.truncate(MAX_REPLACED);
         }
         let entered: HashSet<Identity> = identities(&replaced).collect();
         let ended = std::mem::take(&mut self.replaced)
@@ -225,7 +239,11 @@ impl<T> Ledger<T> {
             }
         }
         self.replaced = replaced;
+        let known = events.len();
         self.install_previous(named, absent, flipped.then_some(before), now, events);
+        if is_silent {
+            events.truncate(known);
+        }
         let since = self.previous_since.take();
         self.previous_since = self.shown_previous().map(|id| match since {
             Some((shown, since)) if shown == id => (shown, since),

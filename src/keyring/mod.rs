@@ -32,6 +32,10 @@ pub use verify::{VerifyError, VerifyErrorKind};
 
 pub(crate) mod cache;
 
+mod unknown_key;
+pub use unknown_key::UnknownKey;
+pub(crate) use unknown_key::Waiter;
+
 mod self_test;
 
 /// The shared handle on a secret that changes while the process runs.

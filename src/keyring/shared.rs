@@ -15,6 +15,8 @@ use super::{
     cache::TokenCache,
     ledger::{Candidate, Ledger, Windows},
     status::Health,
+    unknown_key::{Gate, UnknownKey, Waiter},
+    verify::{Policy, may_be_of_new_key},
 };
 use crate::{
     clock::{Clock, Now},
@@ -45,6 +47,8 @@ pub(crate) struct Shared<T> {
     pub(super) done: watch::Receiver<()>,
     /// The last refresh that upstreams asked for: since when, and whether it has ended.
     last_refusal: Mutex<Option<(Duration, watch::Receiver<()>)>>,
+    /// `None` where tokens of unknown keys ask for nothing.
+    gate: Option<Gate>,
 }
 
 /// What the handles need to know of the builder's settings.
@@ -55,6 +59,7 @@ pub(crate) struct Settings {
     pub(crate) max_staleness: Option<Duration>,
     pub(crate) refuse_after: Option<Duration>,
     pub(crate) token_cache: usize,
+    pub(crate) unknown_key: UnknownKey,
 }
 
 pub(super) struct Books<T> {
@@ -114,6 +119,7 @@ impl<T: Send + Sync + 'static> Keyring<T> {
                 keyring: this.clone(),
             };
             Shared {
+                gate: Gate::new(settings.unknown_key.clone()),
                 cell: Cell::new(frame.compose(&ledger, 1, now)),
                 frame,
                 clock,
@@ -305,6 +311,24 @@ impl<T> Shared<T> {
             let _ = self.refresh_after_refusal().changed().await;
         }
         self.secrets()
+    }
+
+    /// A place to wait for the keys that a refresh may bring, for a token that was refused because of
+    /// its key alone. `None` where nothing is to be expected of one.
+    pub(crate) fn wait_for_key(&self, token: &[u8], policy: &Policy) -> Option<Waiter> {
+        let gate = self.gate.as_ref()?;
+        let now = self.clock.now();
+        if !gate.may_admit(now.mono) {
+            return None;
+        }
+        let snapshot = self.snapshot();
+        may_be_of_new_key(token, &snapshot.keys, policy, now, gate.on_bad_signatures())
+            .then(|| {
+                gate.enter(now.mono, |end| {
+                    self.ask(Trigger::UnknownKey, Some(Reply::End(end)));
+                })
+            })
+            .flatten()
     }
 
     /// The refresh under way or just over, or a new one. It belongs to no caller, so a caller who

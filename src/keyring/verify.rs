@@ -108,6 +108,32 @@ fn authenticate<'t>(
     Ok((compact, key))
 }
 
+/// Whether a token that was refused because of its key may be good once more keys are known: no key
+/// here has its name (or, with `bad_signatures`, some key does), and all else that it says of itself is
+/// what the policy asks for. Nothing of that is believed; it keeps junk from asking for refreshes.
+pub(crate) fn may_be_of_new_key(
+    token: &[u8],
+    keys: &[TrustedKey],
+    policy: &Policy,
+    now: Now,
+    bad_signatures: bool,
+) -> bool {
+    let judge = || -> Result<bool, VerifyErrorKind> {
+        let compact = Compact::split(token)?;
+        let mut buffer = Buffer::<{ header::BYTES }>::new();
+        let header = Header::read(compact.decode_header(&mut buffer)?)?;
+        header.check(policy)?;
+        let named = |kid| keys.iter().any(|held| held.answers_to(kid));
+        if header.kid().is_some_and(named) && !bad_signatures {
+            return Ok(false);
+        }
+        let mut buffer = Buffer::<CLAIMS_BYTES>::new();
+        let claims = ClaimsSet::read(compact.payload(&mut buffer)?)?;
+        policy.check(&claims, now).map(|_| true)
+    };
+    token.len() <= policy.max_token_bytes && judge().unwrap_or(false)
+}
+
 /// Whether a token's header is one that issuers usually write for an HMAC key of these.
 pub(crate) fn names_secret(token: &[u8], keys: &[TrustedKey]) -> bool {
     Compact::split(token)

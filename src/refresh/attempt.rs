@@ -21,7 +21,7 @@ use crate::{
     clock::Clock,
     event::{Event, Teller},
     keyring::{
-        Keyring, Shared,
+        Keyring, Shared, UnknownKey,
         key::{PreparedKey, PreparedKeys, prepare},
         ledger::{Beside, Candidate, Proved},
     },
@@ -80,6 +80,15 @@ where
         &self.source_name
     }
 
+    /// What the source asks for where the builder was told nothing.
+    pub(super) fn default_unknown_key(&self) -> UnknownKey {
+        if catch(|| self.recipe.source.refresh_on_unknown_key()).unwrap_or(false) {
+            UnknownKey::new().on_bad_signatures()
+        } else {
+            UnknownKey::never()
+        }
+    }
+
     pub(super) fn has_jwt_key(&self) -> bool {
         self.recipe.jwt_key.is_some()
     }
@@ -112,6 +121,9 @@ where
         &mut self,
         trigger: Trigger,
     ) -> Option<Result<Refreshed, RefreshError>> {
+        if trigger.wants_news() && catch(|| self.recipe.source.invalidate()).is_err() {
+            tracing::error!(source = self.source_name, "secrets_source_panicked");
+        }
         let versions = match self.fetch().await {
             Ok(versions) => versions,
             Err(error) => return Some(Err(error)),
@@ -342,6 +354,7 @@ where
     fn beside(&self, side: Side, stage: Stage, events: &Teller) -> Beside<T> {
         let (version, reason) = match side {
             Side::Absent => return Beside::Absent,
+            Side::Stageless { keep_withdrawn } => return Beside::Stageless { keep_withdrawn },
             Side::Unreadable(error) => (None, error.to_string()),
             Side::Present(version) => match self.proved_beside(&version, stage, events) {
                 Ok(proved) => return Beside::Proved(proved),

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     clock::{Clock, SystemClock},
     event::{Event, Teller},
-    keyring::{JwtKey, Keyring, Settings, ledger::Windows},
+    keyring::{JwtKey, Keyring, Settings, UnknownKey, ledger::Windows},
     source::{BoxSource, SourceErrorKind},
 };
 
@@ -42,6 +42,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
 /// | [`start_budget`](Self::start_budget) | 30 s |
 /// | [`max_staleness`](Self::max_staleness), [`refuse_after`](Self::refuse_after) | off |
 /// | [`token_cache`](Self::token_cache) | 10,000 entries |
+/// | [`refresh_on_unknown_key`](Self::refresh_on_unknown_key) | what the source says: off, except for `Jwks` |
 #[must_use = "a builder does nothing before `build`"]
 pub struct Builder<Raw, T = Raw> {
     recipe: Recipe<Raw, T>,
@@ -56,6 +57,7 @@ pub struct Builder<Raw, T = Raw> {
     refuse_after: Option<Duration>,
     reload_on_sighup: bool,
     token_cache: usize,
+    unknown_key: Option<UnknownKey>,
     clock: Arc<dyn Clock>,
 }
 
@@ -74,6 +76,7 @@ impl<Raw: DeserializeOwned + Send + Sync + 'static> Builder<Raw> {
             refuse_after: None,
             reload_on_sighup: false,
             token_cache: TOKEN_CACHE,
+            unknown_key: None,
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -140,6 +143,7 @@ impl<Raw: DeserializeOwned + Send + Sync + 'static> Builder<Raw> {
             refuse_after: self.refuse_after,
             reload_on_sighup: self.reload_on_sighup,
             token_cache: self.token_cache,
+            unknown_key: self.unknown_key,
             clock: self.clock,
         }
     }
@@ -285,6 +289,20 @@ where
         self
     }
 
+    /// Lets a token of an unknown key ask for a refresh and wait for it, because whoever signs may
+    /// have rotated before this process saw it: another replica, an identity provider. Such is a token whose
+    /// `kid` no key here answers to or, without a `kid` or with a key that has none, whose signature
+    /// fits no key; and whose header and claims are what the layer asks for. See [`UnknownKey`]
+    /// for the bounds. Whatever comes of the refresh, a token that is still not good afterwards gets the
+    /// ordinary 401, and a refresh that fails keeps the keys.
+    ///
+    /// It is the one way in which a request waits for the source. Default: off, unless the source
+    /// says otherwise ([`Source::refresh_on_unknown_key`](crate::source::Source::refresh_on_unknown_key)).
+    pub fn refresh_on_unknown_key(mut self, policy: UnknownKey) -> Self {
+        self.unknown_key = Some(policy);
+        self
+    }
+
     /// Where the time comes from: the system's clocks unless this is called. See
     /// [`TokioClock`](crate::clock::TokioClock) for tests.
     pub fn clock(mut self, clock: impl Clock) -> Self {
@@ -332,6 +350,9 @@ where
             max_staleness: self.max_staleness,
             refuse_after: self.refuse_after,
             token_cache: self.token_cache,
+            unknown_key: self
+                .unknown_key
+                .unwrap_or_else(|| refresher.default_unknown_key()),
         };
         let start = Instant::now();
         let mut backoff = Backoff::new(self.refresh_every);

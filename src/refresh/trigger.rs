@@ -22,6 +22,8 @@ pub enum Trigger {
     Refused,
     /// The version that is current was revoked.
     Revoked,
+    /// A token came whose key is not known.
+    UnknownKey,
 }
 
 impl Trigger {
@@ -36,12 +38,19 @@ impl Trigger {
             Self::Change => "change",
             Self::Refused => "refused",
             Self::Revoked => "revoked",
+            Self::UnknownKey => "unknown_key",
         }
     }
 
     /// A person asked: a version that a probe refused is tried again at once.
     pub(crate) fn is_deliberate(self) -> bool {
         matches!(self, Self::Start | Self::Signal | Self::Manual)
+    }
+
+    /// There is a reason to think that what is known is old: the source should not answer from
+    /// memory.
+    pub(crate) fn wants_news(self) -> bool {
+        !matches!(self, Self::Start | Self::Timer | Self::Change)
     }
 }
 

@@ -14,6 +14,7 @@ pub(super) struct View {
 enum SideId {
     Absent,
     Unreadable,
+    Stageless,
     Present(VersionId),
 }
 
@@ -32,6 +33,7 @@ impl SideId {
         match side {
             Side::Absent => Self::Absent,
             Side::Unreadable(_) => Self::Unreadable,
+            Side::Stageless { .. } => Self::Stageless,
             Side::Present(version) => Self::Present(version.id().clone()),
         }
     }

@@ -151,9 +151,11 @@ where
         }
     }
 
-    /// Of several reasons the one that a person gave counts.
+    /// Of several reasons the one that a person gave counts, then one for which the source must not
+    /// answer from memory.
     fn want(&mut self, trigger: Trigger) {
-        if self.wanted.is_none() || trigger.is_deliberate() {
+        let rank = |it: Trigger| (it.is_deliberate(), it.wants_news());
+        if self.wanted.is_none_or(|it| rank(it) < rank(trigger)) {
             self.wanted = Some(trigger);
         }
     }

@@ -117,6 +117,15 @@ impl Source for Fallback {
         self.other.published(current);
     }
 
+    fn invalidate(&self) {
+        self.primary.invalidate();
+        self.other.invalidate();
+    }
+
+    fn refresh_on_unknown_key(&self) -> bool {
+        self.primary.refresh_on_unknown_key()
+    }
+
     fn name(&self) -> String {
         format!("{}, else {}", self.primary.name(), self.other.name())
     }

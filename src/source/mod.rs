@@ -9,6 +9,7 @@
 //! | [`Memory`] | | versions put in by the program; for tests of your own server |
 //! | a closure | | `Fn() -> impl Future<Output = Result<Versions, SourceError>>` |
 //! | [`File`] | `file` | a mounted directory, such as a Kubernetes Secret |
+//! | [`Jwks`] | `jwks` | the public keys of an identity provider, over HTTP |
 //! | [`Fallback`] | | a second source for a start while the first is down |
 
 use std::{fmt, future::Future, pin::Pin};
@@ -27,6 +28,11 @@ pub use memory::Memory;
 mod file;
 #[cfg(feature = "file")]
 pub use file::File;
+
+#[cfg(feature = "jwks")]
+pub mod jwks;
+#[cfg(feature = "jwks")]
+pub use jwks::Jwks;
 
 mod fallback;
 pub use fallback::Fallback;
@@ -82,6 +88,18 @@ pub trait Source: Send + Sync + 'static {
         let _ = current;
     }
 
+    /// Called before a [`fetch`](Self::fetch) that somebody asked for: a person, a signal, a token
+    /// of an unknown key, an upstream that refused a credential. A source that answers from memory
+    /// while its last answer is fresh must ask the store this time. It must not block.
+    fn invalidate(&self) {}
+
+    /// Whether a token of an unknown key may ask for a refresh unless the builder says otherwise;
+    /// see [`Builder::refresh_on_unknown_key`](crate::Builder::refresh_on_unknown_key). `true` for a
+    /// store whose writer signs with a new key at once and expects readers to fetch it.
+    fn refresh_on_unknown_key(&self) -> bool {
+        false
+    }
+
     /// A short name for logs and errors, such as a path or an ARN; never a value.
     fn name(&self) -> String {
         "source".to_owned()
@@ -128,6 +146,8 @@ trait ErasedSource: Send + Sync {
     fn fetch_boxed(&self) -> BoxFuture<'_, Result<Versions, SourceError>>;
     fn changed_boxed(&self) -> BoxFuture<'_, ()>;
     fn tell_published(&self, current: &VersionId);
+    fn tell_invalidate(&self);
+    fn asks_on_unknown_key(&self) -> bool;
     fn own_name(&self) -> String;
 }
 
@@ -142,6 +162,14 @@ impl<S: Source> ErasedSource for S {
 
     fn tell_published(&self, current: &VersionId) {
         self.published(current);
+    }
+
+    fn tell_invalidate(&self) {
+        self.invalidate();
+    }
+
+    fn asks_on_unknown_key(&self) -> bool {
+        self.refresh_on_unknown_key()
     }
 
     fn own_name(&self) -> String {
@@ -160,6 +188,14 @@ impl Source for BoxSource {
 
     fn published(&self, current: &VersionId) {
         self.0.tell_published(current);
+    }
+
+    fn invalidate(&self) {
+        self.0.tell_invalidate();
+    }
+
+    fn refresh_on_unknown_key(&self) -> bool {
+        self.0.asks_on_unknown_key()
     }
 
     fn name(&self) -> String {

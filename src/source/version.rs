@@ -211,13 +211,18 @@ pub(crate) enum Side {
     Present(Version),
     /// The store has something that cannot be used: what is held of it stays until its deadline.
     Unreadable(SourceError),
+    /// The store has no stages at all.
+    Stageless {
+        /// Whether what vanishes from current stays until its window ends.
+        keep_withdrawn: bool,
+    },
 }
 
 impl Side {
     pub(crate) fn version(&self) -> Option<&Version> {
         match self {
             Self::Present(version) => Some(version),
-            Self::Absent | Self::Unreadable(_) => None,
+            Self::Absent | Self::Unreadable(_) | Self::Stageless { .. } => None,
         }
     }
 }
@@ -276,6 +281,16 @@ impl Versions {
             Stage::Previous => self.previous = Side::Unreadable(error),
             Stage::Pending => self.pending = Side::Unreadable(error),
         }
+        self
+    }
+
+    /// Says that the store has no stages, as a served set of keys has none. A key that vanishes from
+    /// it is refused from then on or, with `keep_withdrawn`, trusted for the overlap window, counted
+    /// for each key from the moment this process saw it vanish; none of up to 100 such windows is cut
+    /// short because other keys vanish later. A process that starts later does not know such keys.
+    #[must_use]
+    pub fn stageless(mut self, keep_withdrawn: bool) -> Self {
+        self.previous = Side::Stageless { keep_withdrawn };
         self
     }
 

@@ -173,7 +173,7 @@ impl<T> Ledger<T> {
                 self.pending_keys.clear();
                 return;
             }
-            Beside::Unusable => {
+            Beside::Unusable | Beside::Stageless { .. } => {
                 self.pending = was;
                 self.pending_since = since;
                 return;

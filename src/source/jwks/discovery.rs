@@ -1,0 +1,145 @@
+//! From an issuer to the place of its keys: RFC 8414 and OpenID Connect Discovery 1.0.
+
+use reqwest::Url;
+use serde::Deserialize;
+
+use super::http_get::{Answer, Http, shown_text};
+use crate::source::{SourceError, SourceErrorKind};
+
+/// What is read of the metadata.
+#[derive(Deserialize)]
+struct Metadata {
+    issuer: String,
+    jwks_uri: Option<String>,
+}
+
+/// Asks the well-known places in turn.
+///
+/// # Errors
+/// When none answers with metadata, when they are of another issuer, or name no `jwks_uri`.
+pub(super) async fn jwks_uri(http: &Http, issuer: &str) -> Result<String, SourceError> {
+    let mut last = None;
+    for place in well_known(issuer)? {
+        match metadata(http, &place).await {
+            Ok(metadata) => return uri_of(metadata, issuer, &place),
+            // The host does not answer at all; its other places will not either.
+            Err(error) if error.kind() == SourceErrorKind::TimedOut => return Err(error),
+            Err(error) => last = Some(error),
+        }
+    }
+    // There is at least one place.
+    Err(last.unwrap_or_else(|| malformed(issuer, "has no well-known place")))
+}
+
+async fn metadata(http: &Http, place: &str) -> Result<Metadata, SourceError> {
+    match http.get(place, None).await? {
+        Answer::Body(_, body) => serde_json::from_slice(&body)
+            .map_err(|_| malformed(place, "answered with something that is no metadata")),
+        Answer::NotModified(_) => Err(malformed(place, "answered 304 to nothing")),
+    }
+}
+
+fn uri_of(metadata: Metadata, issuer: &str, place: &str) -> Result<String, SourceError> {
+    // RFC 8414, section 3.3: identical, or somebody else's keys would be taken for this issuer's.
+    if metadata.issuer != issuer {
+        let found = shown_text(&metadata.issuer);
+        let text = format!("is of the issuer `{found}`, and not of the one that was asked for");
+        return Err(malformed(place, &text));
+    }
+    metadata
+        .jwks_uri
+        .ok_or_else(|| malformed(place, "names no `jwks_uri`"))
+}
+
+/// RFC 8414, section 3.1: the well-known part goes between host and path. OpenID Connect Discovery
+/// 1.0, section 4: it goes after the path. A `/` at the end is taken off first.
+fn well_known(issuer: &str) -> Result<Vec<String>, SourceError> {
+    let unreadable = |_| SourceError::new(SourceErrorKind::Malformed, "the issuer is no URL");
+    let url = Url::parse(issuer).map_err(unreadable)?;
+    if url.query().is_some() || url.fragment().is_some() || url.cannot_be_a_base() {
+        return Err(malformed(
+            issuer,
+            "is no issuer: it has a query or a fragment",
+        ));
+    }
+    let path = url.path().trim_end_matches('/').to_owned();
+    let at = |path: String| {
+        let mut url = url.clone();
+        url.set_path(&path);
+        String::from(url)
+    };
+    let mut places = vec![
+        at(format!("/.well-known/oauth-authorization-server{path}")),
+        at(format!("{path}/.well-known/openid-configuration")),
+    ];
+    if !path.is_empty() {
+        places.push(at(format!("/.well-known/openid-configuration{path}")));
+    }
+    Ok(places)
+}
+
+fn malformed(place: &str, what: &str) -> SourceError {
+    let place = shown_text(place);
+    SourceError::new(SourceErrorKind::Malformed, format!("{place} {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn well_known_places() {
+        for root in ["https://idp.example", "https://idp.example/"] {
+            assert_eq!(
+                well_known(root).unwrap(),
+                [
+                    "https://idp.example/.well-known/oauth-authorization-server",
+                    "https://idp.example/.well-known/openid-configuration",
+                ]
+            );
+        }
+        assert_eq!(
+            well_known("https://idp.example/realms/a").unwrap(),
+            [
+                "https://idp.example/.well-known/oauth-authorization-server/realms/a",
+                "https://idp.example/realms/a/.well-known/openid-configuration",
+                "https://idp.example/.well-known/openid-configuration/realms/a",
+            ]
+        );
+        for bad in [
+            "https://idp.example/?x=1",
+            "https://idp.example/#x",
+            "idp.example",
+        ] {
+            assert!(well_known(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_issuer_is_compared_to_the_letter() {
+        let metadata = |issuer: &str| Metadata {
+            issuer: issuer.to_owned(),
+            jwks_uri: Some("https://idp.example/keys".to_owned()),
+        };
+        let ours = "https://idp.example";
+        let place = "https://idp.example/.well-known/openid-configuration";
+        assert!(uri_of(metadata(ours), ours, place).is_ok());
+        for other in [
+            "https://idp.example/",
+            "https://IDP.example",
+            "http://idp.example",
+            "",
+        ] {
+            let error = uri_of(metadata(other), ours, place).unwrap_err();
+            assert!(error.to_string().contains("is of the issuer"), "{error}");
+        }
+        let without = Metadata {
+            issuer: ours.to_owned(),
+            jwks_uri: None,
+        };
+        let error = uri_of(without, ours, place).unwrap_err();
+        assert!(error.to_string().contains("jwks_uri"), "{error}");
+    }
+}
