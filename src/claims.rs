@@ -3,7 +3,11 @@
 use std::{any::Any, error::Error, fmt, ops::Deref, sync::Arc};
 
 use crate::{
-    keyring::{key::KeyId, registered::RegisteredClaims, verify::Verified},
+    keyring::{
+        key::KeyId,
+        registered::RegisteredClaims,
+        verify::{AnyClaims, Verified},
+    },
     snapshot::{Snapshot, VerifiedBy},
     source::{Stage, VersionId},
 };
@@ -42,7 +46,8 @@ impl<C> Claims<C> {
     }
 
     /// The generation of the snapshot that the token was verified against; the same as that of
-    /// the request's [`Secrets`](crate::Secrets).
+    /// the request's [`Secrets`](crate::Secrets), unless the layer's keyring is not that of the
+    /// token's issuer.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.key.generation
@@ -113,10 +118,15 @@ pub struct Authentication {
 impl Authentication {
     /// `verified` is of a layer whose claims are read as `C`, against this snapshot.
     pub(crate) fn new<C, T>(verified: Verified, snapshot: &Snapshot<T>) -> Self {
+        Self::by::<C>(verified.claims, snapshot.verified_by[verified.key].clone())
+    }
+
+    /// The same, with a key that may be of another keyring than the request's.
+    pub(crate) fn by<C>(claims: AnyClaims, key: Arc<VerifiedBy>) -> Self {
         Self {
-            claims: verified.claims,
+            claims,
             claims_type: std::any::type_name::<C>(),
-            key: snapshot.verified_by[verified.key].clone(),
+            key,
         }
     }
 

@@ -24,7 +24,7 @@ use crate::{
         Shared,
         cache::TokenCache,
         key::{KeyId, PreparedKey},
-        verify::{Policy, Verified, VerifyError},
+        verify::{AnyClaims, ClaimsSet, Policy, Verified, VerifyError, VerifyErrorKind, read_as},
     },
     source::{Stage, VersionId},
 };
@@ -219,8 +219,18 @@ impl<T> Snapshot<T> {
     where
         C: DeserializeOwned + Send + Sync + 'static,
     {
+        self.verify_with(token, policy, read_as::<C>)
+    }
+
+    /// The same, for a caller who has the type of the claims only as a way to read them.
+    pub(crate) fn verify_with(
+        &self,
+        token: &[u8],
+        policy: &Policy,
+        read: impl Fn(ClaimsSet<'_>, &[u8]) -> Result<AnyClaims, VerifyErrorKind>,
+    ) -> Result<Verified, VerifyError> {
         self.tokens
-            .verify::<C>(token, &self.keys, policy, &*self.clock)
+            .verify(token, &self.keys, policy, &*self.clock, read)
     }
 
     /// The keys of the current version.

@@ -17,9 +17,11 @@ use std::{
 
 use aws_lc_rs::digest::{SHA256, digest};
 use quick_cache::{Options, OptionsBuilder, UnitWeighter, sync::Cache};
-use serde::de::DeserializeOwned;
 
-use super::verify::{Policy, PolicyId, Verified, VerifyError, names_secret, verify};
+use super::verify::{
+    AnyClaims, ClaimsSet, Policy, PolicyId, Verified, VerifyError, VerifyErrorKind, names_secret,
+    verify_with,
+};
 use crate::{clock::Clock, snapshot::TrustedKey};
 
 #[cfg(test)]
@@ -51,26 +53,24 @@ impl TokenCache {
         }
     }
 
-    /// [`verify`], by memory where that is possible. The keys are the same at every call.
-    pub(crate) fn verify<C>(
+    /// [`verify_with`], by memory where that is possible. The keys are the same at every call.
+    pub(crate) fn verify(
         &self,
         token: &[u8],
         keys: &[TrustedKey],
         policy: &Policy,
         clock: &dyn Clock,
-    ) -> Result<Verified, VerifyError>
-    where
-        C: DeserializeOwned + Send + Sync + 'static,
-    {
+        read: impl Fn(ClaimsSet<'_>, &[u8]) -> Result<AnyClaims, VerifyErrorKind>,
+    ) -> Result<Verified, VerifyError> {
         let Some(options) = self.options_for(token, keys, policy) else {
-            return verify::<C>(token, keys, policy, clock.now());
+            return verify_with(token, keys, policy, clock.now(), read);
         };
         let key = Key::new(policy.id(), token);
         let was_seen = match self.get(&key) {
             Some(seen) if is_good(&seen, keys, clock) => return Ok(seen),
             seen => seen.is_some(),
         };
-        let verified = verify::<C>(token, keys, policy, clock.now()).inspect_err(|_| {
+        let verified = verify_with(token, keys, policy, clock.now(), read).inspect_err(|_| {
             // Its time is over; what it claimed need not be kept.
             if was_seen {
                 self.remove(&key);

@@ -18,6 +18,9 @@ pub use registered::{Audience, RegisteredClaims};
 
 pub(crate) mod ledger;
 
+mod authority;
+pub(crate) use authority::Authority;
+
 mod shared;
 pub(crate) use shared::{LoopEnds, Reply, Request, Settings, Shared};
 

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     key::PreparedKey,
     registered::RegisteredClaims,
-    verify::{Policy, verify},
+    verify::{Policy, read_as, verify_with},
 };
 use crate::{
     clock::Now,
@@ -37,7 +37,8 @@ fn round_trip(signing: &PreparedKey, verifying: Arc<PreparedKey>, now: Now) -> b
     let Ok(token) = signing.mint(&claims) else {
         return false;
     };
-    verify::<RegisteredClaims>(token.as_bytes(), &[held], &Policy::default(), now)
+    let read = read_as::<RegisteredClaims>;
+    verify_with(token.as_bytes(), &[held], &Policy::default(), now, read)
         .is_ok_and(|verified| verified.claims.downcast_ref() == Some(&claims))
 }
 

@@ -235,8 +235,9 @@ mod tests {
         // Longer than the cool-down: still only one.
         let waiters: Vec<_> = (0..10).filter_map(|now| enter(now * SECOND)).collect();
         assert_eq!((waiters.len(), asked.lock().unwrap().len()), (3, 1));
-        assert!(gate.may_admit(SECOND / 2), "to join");
+        assert!(!gate.may_admit(SECOND / 2), "no place is left");
         drop(waiters);
+        assert!(gate.may_admit(SECOND / 2), "to join");
         assert!(enter(SECOND).is_some(), "their places are free again");
     }
 

@@ -18,7 +18,7 @@ mod checks;
 pub(crate) use checks::Validity;
 
 mod claims;
-use claims::ClaimsSet;
+pub(crate) use claims::ClaimsSet;
 
 mod compact;
 use compact::{Buffer, Compact};
@@ -29,12 +29,15 @@ pub use error::{VerifyError, VerifyErrorKind};
 mod header;
 use header::Header;
 
+mod issuer;
+pub(crate) use issuer::{IssuerName, claimed_issuer};
+
 mod json;
 
 mod numeric_date;
 
 mod policy;
-pub(crate) use policy::{Policy, PolicyId};
+pub(crate) use policy::{AcceptedUse, Policy, PolicyId};
 
 mod signature;
 
@@ -46,6 +49,9 @@ const CLAIMS_BYTES: usize = 1024;
 
 /// Claims of the type that the layer was configured with.
 pub(crate) type AnyClaims = Arc<dyn Any + Send + Sync>;
+
+/// From the claims set and its JSON to the layer's type.
+pub(crate) type ReadClaims = fn(ClaimsSet<'_>, &[u8]) -> Result<AnyClaims, VerifyErrorKind>;
 
 /// A token that passed.
 #[derive(Clone, Debug)]
@@ -61,6 +67,7 @@ pub(crate) struct Verified {
 ///
 /// `keys` are in the order current, previous, pending, each key once. The claims that come back are
 /// of type `C`.
+#[cfg(test)]
 pub(crate) fn verify<C>(
     token: &[u8],
     keys: &[TrustedKey],
@@ -70,12 +77,24 @@ pub(crate) fn verify<C>(
 where
     C: DeserializeOwned + Send + Sync + 'static,
 {
+    verify_with(token, keys, policy, now, read_as::<C>)
+}
+
+/// [`verify`], with the way in which claims are read as a value. A caller who knows the type gives the
+/// function itself, which is then no call through a pointer.
+pub(crate) fn verify_with(
+    token: &[u8],
+    keys: &[TrustedKey],
+    policy: &Policy,
+    now: Now,
+    read: impl Fn(ClaimsSet<'_>, &[u8]) -> Result<AnyClaims, VerifyErrorKind>,
+) -> Result<Verified, VerifyError> {
     let (compact, key) = authenticate(token, keys, policy, now)?;
     let mut buffer = Buffer::<CLAIMS_BYTES>::new();
     let payload = compact.payload(&mut buffer)?;
     let claims = ClaimsSet::read(payload)?;
-    let validity = policy.check(&claims, now)?;
-    let claims = read_as::<C>(claims, payload)?;
+    let validity = policy.check(&claims, payload, now)?;
+    let claims = read(claims, payload)?;
     Ok(Verified {
         claims,
         key,
@@ -128,8 +147,9 @@ pub(crate) fn may_be_of_new_key(
             return Ok(false);
         }
         let mut buffer = Buffer::<CLAIMS_BYTES>::new();
-        let claims = ClaimsSet::read(compact.payload(&mut buffer)?)?;
-        policy.check(&claims, now).map(|_| true)
+        let payload = compact.payload(&mut buffer)?;
+        let claims = ClaimsSet::read(payload)?;
+        policy.check(&claims, payload, now).map(|_| true)
     };
     token.len() <= policy.max_token_bytes && judge().unwrap_or(false)
 }
@@ -143,7 +163,10 @@ pub(crate) fn names_secret(token: &[u8], keys: &[TrustedKey]) -> bool {
 }
 
 /// The default type needs no second pass over the JSON.
-fn read_as<C>(claims: ClaimsSet<'_>, payload: &[u8]) -> Result<AnyClaims, VerifyErrorKind>
+pub(crate) fn read_as<C>(
+    claims: ClaimsSet<'_>,
+    payload: &[u8],
+) -> Result<AnyClaims, VerifyErrorKind>
 where
     C: DeserializeOwned + Send + Sync + 'static,
 {

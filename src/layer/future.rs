@@ -1,17 +1,22 @@
 //! The response, now or later.
 
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use http::Response;
 use pin_project_lite::pin_project;
 
+/// Ends with the inner service's future, or with a refusal.
+type Waiting<F, R> = Pin<Box<dyn Future<Output = Result<F, Response<R>>> + Send>>;
+
 pin_project! {
     /// The response future of [`JwtRotation`](super::JwtRotation) and
-    /// [`PinSecrets`](super::PinSecrets): the inner service's own, or a refusal that is ready.
+    /// [`PinSecrets`](super::PinSecrets): the inner service's own, a refusal that is ready, or, for a
+    /// token whose key is not known yet, first the waiting for a refresh.
     #[derive(Debug)]
     pub struct ResponseFuture<F, R> {
         #[pin]
@@ -21,10 +26,10 @@ pin_project! {
 
 pin_project! {
     #[project = KindProj]
-    #[derive(Debug)]
     enum Kind<F, R> {
         Call { #[pin] future: F },
         Reject { response: Option<Response<R>> },
+        Wait { waiting: Waiting<F, R> },
     }
 }
 
@@ -42,6 +47,12 @@ impl<F, R> ResponseFuture<F, R> {
             },
         }
     }
+
+    pub(super) fn wait(waiting: Waiting<F, R>) -> Self {
+        Self {
+            kind: Kind::Wait { waiting },
+        }
+    }
 }
 
 impl<F, R, E> Future for ResponseFuture<F, R>
@@ -51,12 +62,34 @@ where
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().kind.project() {
-            KindProj::Call { future } => future.poll(cx),
-            KindProj::Reject { response } => {
-                let response = response.take();
-                Poll::Ready(Ok(response.expect("polled after it was ready")))
+        let mut kind = self.project().kind;
+        loop {
+            match kind.as_mut().project() {
+                KindProj::Call { future } => return future.poll(cx),
+                KindProj::Reject { response } => {
+                    let response = response.take();
+                    return Poll::Ready(Ok(response.expect("polled after it was ready")));
+                }
+                KindProj::Wait { waiting } => {
+                    let next = match ready!(waiting.as_mut().poll(cx)) {
+                        Ok(future) => Kind::Call { future },
+                        Err(response) => Kind::Reject {
+                            response: Some(response),
+                        },
+                    };
+                    kind.set(next);
+                }
             }
+        }
+    }
+}
+
+impl<F: fmt::Debug, R: fmt::Debug> fmt::Debug for Kind<F, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Call { future } => f.debug_tuple("Call").field(future).finish(),
+            Self::Reject { response } => f.debug_tuple("Reject").field(response).finish(),
+            Self::Wait { waiting: _ } => f.write_str("Wait"),
         }
     }
 }

@@ -4,8 +4,12 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{EmptyBody, InvalidRealm, JwtRotation, challenge::Realm};
-use crate::keyring::{Keyring, registered::RegisteredClaims, verify::Policy};
+use super::{EmptyBody, InvalidRealm, Issuer, JwtRotation, challenge::Realm, issuer::token_rules};
+use crate::keyring::{
+    Keyring,
+    registered::RegisteredClaims,
+    verify::{AcceptedUse, IssuerName, Policy, VerifyErrorKind, claimed_issuer},
+};
 
 /// Lets a request through when its bearer token verifies against the keys that are valid now.
 ///
@@ -30,6 +34,7 @@ impl<T> JwtRotationLayer<T> {
             settings: Arc::new(Settings {
                 keyring,
                 policy: Policy::default(),
+                trusted: Vec::new(),
                 realm: Realm::default(),
                 allow_anonymous: false,
             }),
@@ -43,39 +48,36 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
     /// Requires an `iss` claim (RFC 7519 section 4.1.1) that is equal to this. Called more than
     /// once, any of the issuers will do. Default: `iss` is not looked at.
     pub fn issuer(self, issuer: impl Into<String>) -> Self {
-        self.require(|policy| policy.issuers.push(issuer.into()))
+        let name = IssuerName::Exact(issuer.into());
+        self.require(|policy| policy.issuers.push(name))
     }
 
-    /// Requires an `aud` claim (RFC 7519 section 4.1.3) that names this. Called more than once,
-    /// any of the audiences will do. Default: `aud` is not looked at.
-    pub fn audience(self, audience: impl Into<String>) -> Self {
-        self.require(|policy| policy.audiences.push(audience.into()))
+    /// Trusts another issuer too, each with keys and rules of its own. From the first call on, `iss`
+    /// chooses who judges a token: an [`Issuer`] given here for its name, the layer's own keyring for
+    /// those of [`issuer`](Self::issuer), nobody for any other name or none. A key never verifies
+    /// another issuer's token, and [`max_token_bytes`](Self::max_token_bytes) holds for all.
+    ///
+    /// The layer's own keyring still gives the request its [`Secrets`](crate::Secrets). It need not
+    /// have a `jwt_key` where `issuer` is not called. What [`Claims`](crate::Claims) say of key,
+    /// version and generation is of the issuer's keyring.
+    ///
+    /// ```
+    /// # use tower_secrets::{JwtKey, Keyring, JwtRotationLayer, layer::Issuer};
+    /// # struct App;
+    /// fn layer(app: Keyring<App>, login: Keyring<JwtKey>, partner: Keyring<JwtKey>) -> JwtRotationLayer<App> {
+    ///     let ours = "https://mcp.example";
+    ///     JwtRotationLayer::new(app)
+    ///         .trust(Issuer::new("https://login.example", login).audience(ours))
+    ///         .trust(Issuer::new("https://partner.example", partner).audience(ours))
+    /// }
+    /// ```
+    pub fn trust(self, mut issuer: Issuer) -> Self {
+        // The same value may be given to a layer with other claims.
+        issuer.policy.change(|_| ());
+        self.change(|settings| settings.trusted.push(issuer))
     }
 
-    /// Requires a `sub` claim (RFC 7519 section 4.1.2) that is equal to this. Called more than
-    /// once, any of the subjects will do. Default: `sub` is not looked at.
-    pub fn subject(self, subject: impl Into<String>) -> Self {
-        self.require(|policy| policy.subjects.push(subject.into()))
-    }
-
-    /// Requires a `typ` header (RFC 7515 section 4.1.9) that is this media type, in any case and
-    /// with or without `application/`. Called more than once, any of the types will do. Default:
-    /// `JWT`, `at+jwt` (RFC 9068 section 2.1) or none.
-    pub fn token_type(self, media_type: impl Into<String>) -> Self {
-        self.require(|policy| policy.token_types.push(media_type.into()))
-    }
-
-    /// Requires an `iat` claim (RFC 7519 section 4.1.6) that is at most this long ago, and not in
-    /// the future. Default: a token's age is not looked at.
-    pub fn max_token_age(self, age: Duration) -> Self {
-        self.require(|policy| policy.max_token_age = Some(age))
-    }
-
-    /// How far the clocks of issuer and server may be apart when `exp`, `nbf` and a token's age are
-    /// judged. Default: 30 s. With 0, a token whose `exp` is now has expired.
-    pub fn leeway(self, leeway: Duration) -> Self {
-        self.require(|policy| policy.leeway = leeway)
-    }
+    token_rules!();
 
     /// The length above which a token is refused unread, in bytes. Default: 16 KiB.
     pub fn max_token_bytes(self, bytes: usize) -> Self {
@@ -106,8 +108,12 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
     ///
     /// Handlers ask for the same type: `Claims<C2>`.
     pub fn claims<C2>(self) -> JwtRotationLayer<T, C2, P> {
-        // Another policy, for what was accepted is remembered together with its claims.
-        let this = self.require(|_| ());
+        // Other policies, for what was accepted is remembered together with its claims.
+        let this = self.change(|settings| {
+            settings.policy.change(|_| ());
+            let trusted = settings.trusted.iter_mut();
+            trusted.for_each(|issuer| issuer.policy.change(|_| ()));
+        });
         JwtRotationLayer {
             settings: this.settings,
             respond: this.respond,
@@ -173,8 +179,33 @@ impl<T, C, P> fmt::Debug for JwtRotationLayer<T, C, P> {
 pub(super) struct Settings<T> {
     pub(super) keyring: Keyring<T>,
     pub(super) policy: Policy,
+    /// Empty: the keyring judges every token.
+    pub(super) trusted: Vec<Issuer>,
     pub(super) realm: Realm,
     pub(super) allow_anonymous: bool,
+}
+
+/// Who judges a token.
+pub(super) enum Judge<'s> {
+    /// The layer's keyring, by the layer's rules.
+    Own,
+    Other(&'s Issuer),
+}
+
+impl<T> Settings<T> {
+    /// Chosen by what the token says of its issuer, where there is a choice.
+    pub(super) fn judge_of(&self, token: &[u8]) -> Result<Judge<'_>, VerifyErrorKind> {
+        if self.trusted.is_empty() {
+            return Ok(Judge::Own);
+        }
+        let iss = claimed_issuer(token, self.policy.max_token_bytes)?;
+        let mut trusted = self.trusted.iter();
+        match trusted.find(|issuer| issuer.policy.names_issuer(&iss)) {
+            Some(issuer) => Ok(Judge::Other(issuer)),
+            None if self.policy.names_issuer(&iss) => Ok(Judge::Own),
+            None => Err(VerifyErrorKind::WrongIssuer),
+        }
+    }
 }
 
 impl<T> Clone for Settings<T> {
@@ -182,6 +213,7 @@ impl<T> Clone for Settings<T> {
         Self {
             keyring: self.keyring.clone(),
             policy: self.policy.clone(),
+            trusted: self.trusted.clone(),
             realm: self.realm.clone(),
             allow_anonymous: self.allow_anonymous,
         }
@@ -193,11 +225,13 @@ impl<T> fmt::Debug for Settings<T> {
         let Self {
             keyring: _,
             policy,
+            trusted,
             realm,
             allow_anonymous,
         } = self;
         f.debug_struct("Settings")
             .field("policy", policy)
+            .field("trusted", trusted)
             .field("realm", realm)
             .field("allow_anonymous", allow_anonymous)
             .finish_non_exhaustive()

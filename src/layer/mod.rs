@@ -93,6 +93,7 @@ mod bearer;
 mod challenge;
 mod extract_error;
 mod future;
+mod issuer;
 #[expect(
     clippy::module_inception,
     reason = "the file of the `Layer`, beside that of the `Service`"
@@ -108,6 +109,7 @@ pub use self::{
     challenge::InvalidRealm,
     extract_error::{ExtractError, ExtractErrorKind},
     future::ResponseFuture,
+    issuer::Issuer,
     layer::JwtRotationLayer,
     refusal::{Refusal, RefusalKind},
     respond::{EmptyBody, Respond, TextBody},

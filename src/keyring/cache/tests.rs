@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::*;
@@ -9,6 +10,7 @@ use crate::clock::Now;
 use crate::keyring::{
     JwtKey, RegisteredClaims, VerifyErrorKind,
     key::testing::{ed, from_json},
+    verify::read_as,
     verify::tests::{NOW, at, secret, token, trusted, with},
 };
 
@@ -53,7 +55,13 @@ impl World {
         C: DeserializeOwned + Send + Sync + 'static,
     {
         self.cache
-            .verify::<C>(token.as_bytes(), &self.keys, policy, &StoppedAt(now))
+            .verify(
+                token.as_bytes(),
+                &self.keys,
+                policy,
+                &StoppedAt(now),
+                read_as::<C>,
+            )
             .map_err(|error| error.kind())
     }
 
@@ -122,7 +130,13 @@ fn hmac_tokens_stay_out() {
     let cache = TokenCache::new(100, &keys);
     let policy = with(|_| ());
     cache
-        .verify::<Value>(token.as_bytes(), &keys, &policy, &StoppedAt(at(NOW)))
+        .verify(
+            token.as_bytes(),
+            &keys,
+            &policy,
+            &StoppedAt(at(NOW)),
+            read_as::<Value>,
+        )
         .unwrap();
     assert!(
         cache

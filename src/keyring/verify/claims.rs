@@ -16,7 +16,7 @@ use crate::keyring::registered::{Audience, RegisteredClaims};
 
 /// A claims set (RFC 7519, section 4). It borrows from the JSON that it was read from.
 #[derive(Default)]
-pub(super) struct ClaimsSet<'a> {
+pub(crate) struct ClaimsSet<'a> {
     pub(super) iss: Option<Text<'a>>,
     pub(super) sub: Option<Text<'a>>,
     pub(super) aud: Option<Texts<'a>>,
@@ -26,6 +26,11 @@ pub(super) struct ClaimsSet<'a> {
     jti: Option<Text<'a>>,
     scope: Option<Text<'a>>,
     client_id: Option<Text<'a>>,
+    pub(super) nonce: Option<Skipped>,
+    pub(super) at_hash: Option<Skipped>,
+    pub(super) c_hash: Option<Skipped>,
+    /// Not the header's: Keycloak says here what a token is.
+    pub(super) typ: Option<Text<'a>>,
 }
 
 impl<'a> ClaimsSet<'a> {
@@ -78,6 +83,10 @@ enum Name {
     Jti,
     Scope,
     ClientId,
+    Nonce,
+    AtHash,
+    CHash,
+    Typ,
     #[serde(other)]
     Other,
 }
@@ -110,6 +119,10 @@ impl<'de> Visitor<'de> for ClaimsVisitor {
                 Name::Jti => once(&mut claims.jti, &mut map),
                 Name::Scope => once(&mut claims.scope, &mut map),
                 Name::ClientId => once(&mut claims.client_id, &mut map),
+                Name::Nonce => once(&mut claims.nonce, &mut map),
+                Name::AtHash => once(&mut claims.at_hash, &mut map),
+                Name::CHash => once(&mut claims.c_hash, &mut map),
+                Name::Typ => once(&mut claims.typ, &mut map),
                 Name::Other => map.next_value::<Skipped>().map(drop),
             }?;
         }

@@ -34,6 +34,7 @@ impl VerifyError {
             VerifyErrorKind::WrongIssuer => "the token's issuer is not accepted",
             VerifyErrorKind::WrongSubject => "the token's subject is not accepted",
             VerifyErrorKind::WrongAudience => "the token is not for this service",
+            VerifyErrorKind::WrongUse => "the token is not an access token",
             VerifyErrorKind::WrongClaims => "the token's claims are not the expected ones",
         }
     }
@@ -83,6 +84,9 @@ pub enum VerifyErrorKind {
     WrongSubject,
     /// Its `aud` names none of the layer's.
     WrongAudience,
+    /// It is not an access token: its claims are those of an ID or refresh token, or lack what the
+    /// layer asks for.
+    WrongUse,
     /// Its claims do not deserialise into the layer's claims type.
     WrongClaims,
 }
@@ -104,6 +108,7 @@ impl VerifyErrorKind {
             Self::WrongIssuer => "wrong_issuer",
             Self::WrongSubject => "wrong_subject",
             Self::WrongAudience => "wrong_audience",
+            Self::WrongUse => "wrong_use",
             Self::WrongClaims => "wrong_claims",
         }
     }

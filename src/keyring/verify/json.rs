@@ -8,6 +8,8 @@ use serde::{
     de::{Error, MapAccess, SeqAccess, Visitor},
 };
 
+use super::VerifyErrorKind;
+
 /// Fills a member's slot; that it is filled already is an error.
 pub(super) fn once<'de, A, T>(slot: &mut Option<T>, map: &mut A) -> Result<(), A::Error>
 where
@@ -19,6 +21,35 @@ where
     }
     *slot = Some(map.next_value()?);
     Ok(())
+}
+
+/// One member of a JSON object, where it is there.
+pub(super) fn member<'a>(json: &'a [u8], name: &str) -> Result<Option<Texts<'a>>, VerifyErrorKind> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let found = deserializer.deserialize_map(MemberVisitor(name));
+    found.map_err(|_| VerifyErrorKind::Malformed)
+}
+
+struct MemberVisitor<'n>(&'n str);
+
+impl<'de> Visitor<'de> for MemberVisitor<'_> {
+    type Value = Option<Texts<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(name) = map.next_key::<Text<'de>>()? {
+            if matches!(&name, Text::Is(name) if name == self.0) {
+                once(&mut found, &mut map)?;
+            } else {
+                map.next_value::<Skipped>()?;
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// A member that should be a string.

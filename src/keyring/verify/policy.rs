@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use super::IssuerName;
+
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
 const DEFAULT_MAX_TOKEN_BYTES: usize = 16 * 1024;
 
@@ -14,9 +16,14 @@ const DEFAULT_MAX_TOKEN_BYTES: usize = 16 * 1024;
 pub(crate) struct Policy {
     id: PolicyId,
     /// Empty: `iss` is not looked at. Otherwise it is required and must be one of these.
-    pub(crate) issuers: Vec<String>,
+    pub(crate) issuers: Vec<IssuerName>,
     /// Empty: `aud` is not looked at. Otherwise it is required and must name one of these.
     pub(crate) audiences: Vec<String>,
+    /// The claim that has the audience where it is not `aud`.
+    pub(crate) audience_claim: Option<String>,
+    /// Claims that must be there with these texts.
+    pub(crate) required_claims: Vec<(String, String)>,
+    pub(crate) accepted_use: AcceptedUse,
     /// Empty: `sub` is not looked at. Otherwise it is required and must be one of these.
     pub(crate) subjects: Vec<String>,
     /// Empty: what JWTs have. Otherwise `typ` is required and must be one of these.
@@ -26,9 +33,25 @@ pub(crate) struct Policy {
     pub(crate) max_token_bytes: usize,
 }
 
+/// What tokens may be for (OpenID Connect Core 1.0, section 2, names what ID tokens have).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum AcceptedUse {
+    Any,
+    /// Not what can only be an ID, refresh or logout token.
+    #[default]
+    NotId,
+    /// Nor what has a `nonce`.
+    Access,
+}
+
 impl Policy {
     pub(crate) fn id(&self) -> PolicyId {
         self.id
+    }
+
+    /// Whether a token that claims this issuer is for this policy to judge.
+    pub(crate) fn names_issuer(&self, iss: &str) -> bool {
+        self.issuers.iter().any(|name| name.may_be(iss))
     }
 
     /// Makes it another policy.
@@ -44,6 +67,9 @@ impl Default for Policy {
             id: PolicyId::unique(),
             issuers: Vec::new(),
             audiences: Vec::new(),
+            audience_claim: None,
+            required_claims: Vec::new(),
+            accepted_use: AcceptedUse::default(),
             subjects: Vec::new(),
             token_types: Vec::new(),
             leeway: DEFAULT_LEEWAY,

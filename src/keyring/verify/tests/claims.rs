@@ -138,7 +138,12 @@ fn each_text(otherwise: VerifyErrorKind) -> Vec<(&'static str, Result<(), Verify
 #[test]
 fn issuer_and_subject_are_required_where_configured() {
     let names = || vec!["good".to_owned(), "also good".to_owned()];
-    let issuers = with(|policy| policy.issuers = names());
+    let issuers = with(|policy| {
+        policy.issuers = names()
+            .iter()
+            .map(|name| IssuerName::template(name))
+            .collect()
+    });
     let subjects = with(|policy| policy.subjects = names());
     for (claim, policy, otherwise) in [
         ("iss", issuers, WrongIssuer),
@@ -195,7 +200,7 @@ fn the_audience_is_required_where_configured() {
 #[test]
 fn every_check_of_a_policy_is_made() {
     let policy = with(|policy| {
-        policy.issuers = vec!["i".to_owned()];
+        policy.issuers = vec![IssuerName::template("i")];
         policy.audiences = vec!["a".to_owned()];
         policy.subjects = vec!["s".to_owned()];
     });

@@ -14,7 +14,7 @@ fn refused_for_each_kind() -> Vec<(VerifyErrorKind, VerifyError)> {
     let plain = || header("");
     let good = || claims(r#","exp":1000060,"iss":"i","sub":"s","aud":"a","iat":999999"#);
     let strict = with(|policy| {
-        policy.issuers = vec!["i".to_owned()];
+        policy.issuers = vec![IssuerName::template("i")];
         policy.subjects = vec!["s".to_owned()];
         policy.audiences = vec!["a".to_owned()];
         policy.max_token_age = Some(Duration::from_secs(100));
@@ -71,6 +71,16 @@ fn refused_for_each_kind() -> Vec<(VerifyErrorKind, VerifyError)> {
         (WrongIssuer, token_of(&fitting, plain(), marked("iss"))),
         (WrongSubject, token_of(&fitting, plain(), marked("sub"))),
         (WrongAudience, token_of(&fitting, plain(), marked("aud"))),
+        (
+            WrongUse,
+            token_of(
+                &fitting,
+                plain(),
+                claims(
+                    r#","exp":1000060,"iss":"i","sub":"s","aud":"a","iat":999999,"at_hash":"M4rk3r""#,
+                ),
+            ),
+        ),
         (WrongClaims, token_of(&fitting, plain(), good())),
     ]
     .into_iter()
@@ -86,7 +96,8 @@ fn refused_for_each_kind() -> Vec<(VerifyErrorKind, VerifyError)> {
 fn number_of_kinds() -> usize {
     let all = |kind| match kind {
         Malformed | TooLong | Unsupported | UnknownKey | BadSignature | Expired | NotYetValid
-        | TooOld | MissingClaim | WrongIssuer | WrongSubject | WrongAudience | WrongClaims => 13,
+        | TooOld | MissingClaim | WrongIssuer | WrongSubject | WrongAudience | WrongUse
+        | WrongClaims => 14,
     };
     all(Malformed)
 }

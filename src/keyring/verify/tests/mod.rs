@@ -22,6 +22,7 @@ mod form;
 mod header;
 mod key_choice;
 mod properties;
+mod purpose;
 mod rfc;
 mod time;
 mod wycheproof;

@@ -96,7 +96,7 @@ fn joes_token_is_good_until_it_expires() {
 #[test]
 fn joes_claims_are_read() {
     let token = format!("{A1_HEADER}.{JOE}.{A1_SIGNATURE}");
-    let of_joe = with(|policy| policy.issuers = vec!["joe".to_owned()]);
+    let of_joe = with(|policy| policy.issuers = vec![IssuerName::template("joe")]);
     let keys = [a1_key()];
     let verified = verify::<Value>(token.as_bytes(), &keys, &of_joe, at(NOW)).unwrap();
     let expected = json!({ "iss": "joe", "exp": END, "http://example.com/is_root": true });
