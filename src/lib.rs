@@ -116,6 +116,9 @@ pub use claims::{Authentication, Claims, ClaimsError};
 pub mod layer;
 pub use layer::{JwtRotation, JwtRotationLayer, SecretsLayer};
 
+#[cfg(feature = "jwks")]
+pub mod provider;
+
 #[cfg(feature = "axum")]
 mod extract;
 

@@ -47,6 +47,23 @@ impl Issuer {
     }
 }
 
+/// The name and the rules of a well-known provider.
+#[cfg(feature = "jwks")]
+impl Issuer {
+    /// Tokens of this provider, to be verified with the keys of this keyring.
+    pub fn of<T: Send + Sync + 'static>(
+        provider: &crate::provider::IdentityProvider,
+        keyring: Keyring<T>,
+    ) -> Self {
+        let mut policy = Policy::default();
+        policy.change(|policy| provider.rule(policy));
+        Self {
+            authority: Arc::new(keyring),
+            policy,
+        }
+    }
+}
+
 /// Setters that a layer has for its own tokens, and an [`Issuer`] for its.
 macro_rules! token_rules {
     () => {

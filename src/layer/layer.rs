@@ -79,6 +79,14 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
 
     token_rules!();
 
+    /// Requires the `iss` of this provider, and tokens that it says are access tokens; the keyring
+    /// is one over its [`jwks`](crate::provider::IdentityProvider::jwks). Add the
+    /// [`audience`](Self::audience).
+    #[cfg(feature = "jwks")]
+    pub fn provider(self, provider: &crate::provider::IdentityProvider) -> Self {
+        self.require(|policy| provider.rule(policy))
+    }
+
     /// The length above which a token is refused unread, in bytes. Default: 16 KiB.
     pub fn max_token_bytes(self, bytes: usize) -> Self {
         self.require(|policy| policy.max_token_bytes = bytes)

@@ -1,0 +1,111 @@
+//! From an issuer to its keys.
+
+use serde_json::json;
+use tower_secrets::source::{Jwks, Source, SourceErrorKind};
+
+use crate::{
+    ask,
+    idp::{Answer, KeyServer, SigningKey, set},
+    keyring,
+};
+
+const RFC_8414: &str = "/.well-known/oauth-authorization-server/realms/a";
+const OPENID: &str = "/realms/a/.well-known/openid-configuration";
+
+fn metadata(server: &KeyServer, issuer: &str) -> Answer {
+    let document = json!({ "issuer": issuer, "jwks_uri": server.keys_url(), "x": [1] });
+    Answer::ok(document.to_string())
+}
+
+#[tokio::test]
+async fn both_well_known_places_lead_to_the_keys() {
+    for place in [RFC_8414, OPENID] {
+        let a = SigningKey::new("a");
+        let server = KeyServer::serving(&[&a]).await;
+        let issuer = format!("{}/realms/a", server.origin);
+        server.put(place, metadata(&server, &issuer));
+        let keyring = keyring(Jwks::discover(&issuer)).await;
+        assert!(ask(&keyring, &a.token(json!({}))).await.is_ok());
+        // The metadata are read once.
+        let before = server.requests();
+        keyring.refresh().await.unwrap();
+        assert_eq!(server.requests(), before + 1);
+    }
+}
+
+#[tokio::test]
+async fn the_issuer_must_be_the_one_asked_for() {
+    let a = SigningKey::new("a");
+    let server = KeyServer::serving(&[&a]).await;
+    let issuer = format!("{}/realms/a", server.origin);
+    for other in [
+        format!("{issuer}/"),
+        "https://other.example".to_owned(),
+        String::new(),
+    ] {
+        server.put(RFC_8414, metadata(&server, &other));
+        let error = Jwks::discover(&issuer).fetch().await.unwrap_err();
+        assert_eq!(error.kind(), SourceErrorKind::Malformed);
+        assert!(error.to_string().contains("is of the issuer"), "{error}");
+    }
+    assert!(server.seen().iter().all(|seen| seen.path != "/keys"));
+}
+
+#[tokio::test]
+async fn a_page_at_one_place_is_no_reason_to_stop_looking() {
+    let a = SigningKey::new("a");
+    let server = KeyServer::serving(&[&a]).await;
+    let issuer = format!("{}/realms/a", server.origin);
+    server.put(RFC_8414, Answer::ok("<html>welcome</html>"));
+    server.put(OPENID, metadata(&server, &issuer));
+    Jwks::discover(&issuer).fetch().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_issuer_without_metadata_is_an_error_that_names_the_place() {
+    let server = KeyServer::start().await;
+    let error = Jwks::discover(format!("{}/realms/a", server.origin))
+        .fetch()
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), SourceErrorKind::NotFound);
+    assert!(
+        error
+            .to_string()
+            .contains("/.well-known/openid-configuration"),
+        "{error}"
+    );
+    assert_eq!(server.requests(), 3);
+}
+
+#[tokio::test]
+async fn where_the_keys_have_moved_to_is_found_again() {
+    let a = SigningKey::new("a");
+    let server = KeyServer::serving(&[&a]).await;
+    let issuer = server.origin.clone();
+    let place = "/.well-known/openid-configuration";
+    server.put(place, metadata(&server, &issuer));
+    let keyring = keyring(Jwks::discover(&issuer)).await;
+
+    let b = SigningKey::new("b");
+    let moved = json!({ "issuer": issuer, "jwks_uri": format!("{issuer}/moved") });
+    server.put("/moved", Answer::ok(set(&[&b])));
+    server.put(place, Answer::ok(moved.to_string()));
+    server.put("/keys", Answer::new(404, ""));
+    assert!(keyring.refresh().await.is_err());
+    assert!(keyring.refresh().await.unwrap().is_swapped());
+    assert!(ask(&keyring, &b.token(json!({}))).await.is_ok());
+}
+
+#[tokio::test]
+async fn keys_over_http_are_not_taken_from_metadata_either() {
+    let server = KeyServer::start().await;
+    let issuer = server.origin.clone();
+    let document = json!({ "issuer": issuer, "jwks_uri": "http://idp.example/keys" });
+    server.put(
+        "/.well-known/openid-configuration",
+        Answer::ok(document.to_string()),
+    );
+    let error = Jwks::discover(&issuer).fetch().await.unwrap_err();
+    assert!(error.to_string().contains("is not https"), "{error}");
+}

@@ -1,0 +1,232 @@
+//! More than one issuer in one layer.
+
+use serde::Deserialize;
+use serde_json::json;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_secrets::{
+    Claims, JwtKey, JwtRotationLayer, Keyring, Secrets, VerifyErrorKind,
+    layer::{Issuer, Refusal, RefusalKind},
+    source::{Jwks, Memory, Stage},
+};
+
+use crate::{
+    ask_layer, builder,
+    idp::{Answer, KeyServer, SigningKey, set},
+};
+
+const LOGIN: &str = "https://login.example";
+const PARTNER: &str = "https://partner.example";
+const OURS: &str = "https://mcp.example";
+
+#[derive(Deserialize)]
+struct App {
+    api_key: String,
+}
+
+struct Idp {
+    key: SigningKey,
+    server: KeyServer,
+    keyring: Keyring<JwtKey>,
+}
+
+impl Idp {
+    async fn new(kid: &str) -> Self {
+        let key = SigningKey::new(kid);
+        let server = KeyServer::serving(&[&key]).await;
+        let keyring = builder(Jwks::new(server.keys_url())).build().await.unwrap();
+        Self {
+            key,
+            server,
+            keyring,
+        }
+    }
+
+    fn token(&self, iss: &str, aud: &str) -> String {
+        self.key.token(json!({ "iss": iss, "aud": aud }))
+    }
+}
+
+/// Without a `jwt_key`: the app has secrets, and none of them signs tokens.
+async fn app() -> Keyring<App> {
+    let source = Memory::new(r#"{"api_key":"k"}"#);
+    Keyring::<App>::builder(source).build().await.unwrap()
+}
+
+async fn refusal<T: Send + Sync + 'static>(
+    layer: &JwtRotationLayer<T>,
+    token: &str,
+) -> RefusalKind {
+    let service = layer.layer(service_fn(async |_: http::Request<()>| {
+        Ok::<_, std::convert::Infallible>(http::Response::new(()))
+    }));
+    let request = http::Request::builder().header("authorization", format!("Bearer {token}"));
+    let response = service.oneshot(request.body(()).unwrap()).await.unwrap();
+    response
+        .extensions()
+        .get::<Refusal>()
+        .expect("it was let through")
+        .kind()
+}
+
+#[tokio::test]
+async fn iss_chooses_the_keys_and_no_key_verifies_anothers_token() {
+    // Both call their key by the same name.
+    let [login, partner] = [Idp::new("1").await, Idp::new("1").await];
+    let layer = JwtRotationLayer::new(app().await)
+        .trust(Issuer::new(LOGIN, login.keyring.clone()).audience(OURS))
+        .trust(Issuer::new(PARTNER, partner.keyring.clone()).audience("partner-api"));
+    let ask = async |token: String| ask_layer(&layer, &token).await.is_ok();
+
+    // Twice: the second answer may come from the memory of tokens.
+    for _ in 0..2 {
+        assert!(ask(login.token(LOGIN, OURS)).await);
+        assert!(ask(partner.token(PARTNER, "partner-api")).await);
+        for (token, why) in [
+            (
+                login.token(PARTNER, "partner-api"),
+                VerifyErrorKind::BadSignature,
+            ),
+            (partner.token(LOGIN, OURS), VerifyErrorKind::BadSignature),
+            (
+                login.token(LOGIN, "partner-api"),
+                VerifyErrorKind::WrongAudience,
+            ),
+            (partner.token(PARTNER, OURS), VerifyErrorKind::WrongAudience),
+            (
+                login.token("https://login.example/", OURS),
+                VerifyErrorKind::WrongIssuer,
+            ),
+            (login.token("", OURS), VerifyErrorKind::WrongIssuer),
+            (
+                login.key.token(json!({ "aud": OURS })),
+                VerifyErrorKind::MissingClaim,
+            ),
+            ("a.b.c".to_owned(), VerifyErrorKind::Malformed),
+        ] {
+            assert_eq!(
+                refusal(&layer, &token).await,
+                RefusalKind::InvalidToken(why)
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_layers_own_keyring_gives_the_secrets() {
+    let login = Idp::new("1").await;
+    let layer = JwtRotationLayer::new(app().await).trust(Issuer::new(LOGIN, login.keyring.clone()));
+    let service = layer.layer(service_fn(async |request: http::Request<()>| {
+        let secrets = Secrets::<App>::from_extensions(request.extensions()).unwrap();
+        let claims: Claims = Claims::from_extensions(request.extensions()).unwrap();
+        assert_eq!(secrets.api_key, "k");
+        assert_eq!(claims.key_id().as_str(), "1");
+        assert_eq!(claims.stage(), Stage::Current);
+        assert_ne!(claims.version(), secrets.version());
+        Ok::<_, std::convert::Infallible>(http::Response::new(()))
+    }));
+    let token = login.token(LOGIN, OURS);
+    let request = http::Request::builder().header("authorization", format!("Bearer {token}"));
+    let response = service.oneshot(request.body(()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 200);
+}
+
+#[tokio::test]
+async fn its_own_tokens_pass_beside_them_where_it_has_a_name() {
+    let ours = Idp::new("ours").await;
+    let login = Idp::new("login").await;
+    let trusting = || Issuer::new(LOGIN, login.keyring.clone());
+    let nameless = JwtRotationLayer::new(ours.keyring.clone()).trust(trusting());
+    let named = JwtRotationLayer::new(ours.keyring.clone())
+        .issuer("us")
+        .trust(trusting());
+    let own = ours.token("us", OURS);
+    assert!(ask_layer(&named, &own).await.is_ok());
+    assert_eq!(
+        refusal(&nameless, &own).await,
+        RefusalKind::InvalidToken(VerifyErrorKind::WrongIssuer)
+    );
+    let as_login = ours.token(LOGIN, OURS);
+    assert!(ask_layer(&named, &as_login).await.is_err());
+    assert!(ask_layer(&named, &login.token("us", OURS)).await.is_err());
+    assert!(ask_layer(&named, &login.token(LOGIN, OURS)).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_unknown_key_asks_its_own_issuer_and_no_other() {
+    let [login, partner] = [Idp::new("1").await, Idp::new("2").await];
+    let layer = JwtRotationLayer::new(app().await)
+        .trust(Issuer::new(LOGIN, login.keyring.clone()))
+        .trust(Issuer::new(PARTNER, partner.keyring.clone()));
+    let next = SigningKey::new("next");
+    login
+        .server
+        .put("/keys", Answer::ok(set(&[&login.key, &next])));
+    let (of_login, of_partner) = (login.server.requests(), partner.server.requests());
+    let claims = json!({ "iss": LOGIN, "aud": OURS });
+    assert!(ask_layer(&layer, &next.token(claims)).await.is_ok());
+    assert_eq!(login.server.requests(), of_login + 1);
+    assert_eq!(partner.server.requests(), of_partner);
+}
+
+#[tokio::test]
+async fn claims_are_read_as_the_layers_type_whoever_issued_them() {
+    #[derive(Deserialize)]
+    struct Tenant {
+        tenant: String,
+    }
+
+    let login = Idp::new("1").await;
+    let issuer = Issuer::new(LOGIN, login.keyring.clone());
+    let registered = JwtRotationLayer::new(app().await).trust(issuer.clone());
+    let token = login.key.token(json!({ "iss": LOGIN, "tenant": "t" }));
+    assert!(ask_layer(&registered, &token).await.is_ok());
+    // The same value, after its token was remembered with claims of another type.
+    let own = JwtRotationLayer::new(app().await)
+        .trust(issuer)
+        .claims::<Tenant>();
+    let service = own.layer(service_fn(async |request: http::Request<()>| {
+        let claims = Claims::<Tenant>::from_extensions(request.extensions()).unwrap();
+        assert_eq!(claims.tenant, "t");
+        Ok::<_, std::convert::Infallible>(http::Response::new(()))
+    }));
+    let request = http::Request::builder().header("authorization", format!("Bearer {token}"));
+    let response = service.oneshot(request.body(()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 200);
+}
+
+#[tokio::test]
+async fn an_issuers_keyring_without_a_key_is_a_mistake_that_is_named() {
+    let keyless = Keyring::<JwtKey>::builder(Memory::new(r#""0123456789abcdef0123456789abcdef""#));
+    let keyless = keyless.build().await.unwrap();
+    let layer = JwtRotationLayer::new(app().await).trust(Issuer::new(LOGIN, keyless));
+    let token = SigningKey::new("1").token(json!({ "iss": LOGIN }));
+    assert_eq!(refusal(&layer, &token).await, RefusalKind::Misconfigured);
+    let named = JwtRotationLayer::new(app().await).issuer("us");
+    let login = Idp::new("1").await;
+    let named = named.trust(Issuer::new(LOGIN, login.keyring.clone()));
+    let token = login.token("us", OURS);
+    assert_eq!(refusal(&named, &token).await, RefusalKind::Misconfigured);
+}
+
+#[tokio::test]
+async fn an_id_token_is_no_access_token() {
+    let login = Idp::new("1").await;
+    let trusting = || Issuer::new(LOGIN, login.keyring.clone());
+    let layer = JwtRotationLayer::new(app().await).trust(trusting());
+    let lax = JwtRotationLayer::new(app().await).trust(trusting().allow_id_tokens());
+    for mark in [
+        json!({ "nonce": "n" }),
+        json!({ "at_hash": "h" }),
+        json!({ "typ": "ID" }),
+    ] {
+        let mut claims = json!({ "iss": LOGIN });
+        claims
+            .as_object_mut()
+            .unwrap()
+            .extend(mark.as_object().unwrap().clone());
+        let token = login.key.token(claims);
+        let kind = RefusalKind::InvalidToken(VerifyErrorKind::WrongUse);
+        assert_eq!(refusal(&layer, &token).await, kind);
+        assert!(ask_layer(&lax, &token).await.is_ok());
+    }
+}

@@ -1,0 +1,165 @@
+//! Keys that vanish from the set.
+
+use serde_json::json;
+use tower_secrets::{
+    JwtKey, Keyring, UnknownKey,
+    clock::TokioClock,
+    event::Event,
+    source::{Jwks, Source, Stage, Version, Versions},
+};
+
+use crate::{
+    SECOND, ask, builder,
+    idp::{Answer, KeyServer, SigningKey, set},
+    keyring,
+};
+
+#[tokio::test]
+async fn what_is_withdrawn_is_refused_from_the_next_refresh_on() {
+    let (a, b) = (SigningKey::new("a"), SigningKey::new("b"));
+    let server = KeyServer::serving(&[&a, &b]).await;
+    let keyring = keyring(Jwks::new(server.keys_url())).await;
+    let mut events = keyring.subscribe();
+    let (of_a, of_b) = (a.token(json!({})), b.token(json!({})));
+    assert!(ask(&keyring, &of_a).await.is_ok());
+    let served = keyring.current().version().clone();
+
+    server.put("/keys", Answer::ok(set(&[&b])));
+    assert!(keyring.refresh().await.unwrap().is_swapped());
+    assert!(ask(&keyring, &of_a).await.is_err());
+    assert_eq!(ask(&keyring, &of_b).await, Ok(Stage::Current));
+    assert!(keyring.current().previous().is_none());
+    loop {
+        if let Event::PreviousWithdrawn { version, .. } = events.next().await.unwrap() {
+            assert_eq!(version, served);
+            break;
+        }
+    }
+
+    server.put("/keys", Answer::ok(set(&[&a, &b])));
+    keyring.refresh().await.unwrap();
+    assert!(ask(&keyring, &of_a).await.is_ok(), "it is served again");
+}
+
+#[tokio::test]
+async fn a_key_that_is_added_withdraws_nothing() {
+    let (a, b) = (SigningKey::new("a"), SigningKey::new("b"));
+    let server = KeyServer::serving(&[&a]).await;
+    let keyring = keyring(Jwks::new(server.keys_url())).await;
+    let mut events = keyring.subscribe();
+    server.put("/keys", Answer::ok(set(&[&a, &b])));
+    keyring.refresh().await.unwrap();
+    keyring.shutdown().await;
+    drop(keyring);
+    while let Some(event) = events.next().await {
+        assert!(
+            !matches!(event, Event::PreviousWithdrawn { .. }),
+            "{event:?}"
+        );
+    }
+}
+
+/// A set of keys without a server, so that time can stand still.
+struct Served(std::sync::Mutex<String>, bool);
+
+impl Served {
+    fn put(&self, keys: &[&SigningKey]) {
+        *self.0.lock().unwrap() = set(keys);
+    }
+}
+
+async fn over(served: &'static Served) -> Keyring<JwtKey> {
+    let source = || async {
+        let set = served.0.lock().unwrap().clone();
+        let version = Version::new(set.clone(), set);
+        Ok(Versions::new(version).stageless(served.1))
+    };
+    builder(source)
+        .refresh_every(100 * SECOND)
+        .overlap(1_000 * SECOND)
+        .refresh_on_unknown_key(UnknownKey::never())
+        .clock(TokioClock::new())
+        .build()
+        .await
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_kept_key_has_a_window_of_its_own() {
+    let keys = ["a", "b", "c", "d"].map(SigningKey::new);
+    let [a, b, c, d] = &keys;
+    let served: &Served = Box::leak(Box::new(Served(set(&[a, b, c]).into(), true)));
+    let keyring = over(served).await;
+    let tokens = keys.each_ref().map(|key| key.token(json!({})));
+    let stages = async || {
+        let mut stages = Vec::new();
+        for token in &tokens {
+            stages.push(ask(&keyring, token).await.ok());
+        }
+        stages
+    };
+    let (current, previous) = (Some(Stage::Current), Some(Stage::Previous));
+
+    served.put(&[b, c]);
+    keyring.refresh().await.unwrap();
+    assert_eq!(stages().await, [previous, current, current, None]);
+
+    // A second one vanishes, and a third key comes: the first window goes on.
+    tokio::time::advance(400 * SECOND).await;
+    served.put(&[c, d]);
+    keyring.refresh().await.unwrap();
+    assert_eq!(stages().await, [previous, previous, current, current]);
+
+    tokio::time::advance(599 * SECOND).await;
+    assert_eq!(stages().await, [previous, previous, current, current]);
+    tokio::time::advance(2 * SECOND).await;
+    assert_eq!(stages().await, [None, previous, current, current]);
+
+    // What comes back is current, and starts anew when it vanishes again.
+    served.put(&[a, c, d]);
+    keyring.refresh().await.unwrap();
+    assert_eq!(stages().await, [current, previous, current, current]);
+    tokio::time::advance(398 * SECOND).await;
+    assert_eq!(stages().await, [current, previous, current, current]);
+    tokio::time::advance(2 * SECOND).await;
+    assert_eq!(stages().await, [current, None, current, current]);
+
+    let version = keyring.current().version().clone();
+    keyring.revoke(&version);
+    assert_eq!(stages().await, [None, None, None, None], "revocation wins");
+}
+
+#[tokio::test]
+async fn keep_withdrawn_keeps_what_the_server_no_longer_has() {
+    let (a, b) = (SigningKey::new("a"), SigningKey::new("b"));
+    let server = KeyServer::serving(&[&a]).await;
+    let keyring = keyring(Jwks::new(server.keys_url()).keep_withdrawn()).await;
+    server.put("/keys", Answer::ok(set(&[&b])));
+    keyring.refresh().await.unwrap();
+    assert_eq!(
+        ask(&keyring, &a.token(json!({}))).await,
+        Ok(Stage::Previous)
+    );
+    let status = keyring.status();
+    let previous = status.previous.unwrap();
+    assert_eq!(previous.key_ids.len(), 1);
+    assert!(previous.expires_in.unwrap() > 3600 * SECOND);
+    keyring.revoke_previous();
+    assert!(ask(&keyring, &a.token(json!({}))).await.is_err());
+    assert!(ask(&keyring, &b.token(json!({}))).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_withdrawal_does_not_wait_for_a_source_to_be_boxed_twice() {
+    // What a box forwards: a wrapper that forgot would answer from memory for ever.
+    let a = SigningKey::new("a");
+    let server = KeyServer::start().await;
+    let fresh = Answer::ok(set(&[&a])).with("cache-control", "max-age=3600");
+    server.put("/keys", fresh);
+    let boxed = Jwks::new(server.keys_url()).boxed().boxed();
+    assert!(boxed.refresh_on_unknown_key());
+    boxed.fetch().await.unwrap();
+    boxed.invalidate();
+    boxed.fetch().await.unwrap();
+    assert_eq!(server.requests(), 2);
+}
