@@ -4,11 +4,13 @@ use std::{any::Any, error::Error, fmt, ops::Deref, sync::Arc};
 
 use crate::{
     keyring::{
+        Judged,
         key::KeyId,
         registered::RegisteredClaims,
         verify::{AnyClaims, Verified},
     },
-    snapshot::{Snapshot, VerifiedBy},
+    secrets::{Pinned, Secrets},
+    snapshot::VerifiedBy,
     source::{Stage, VersionId},
 };
 
@@ -46,8 +48,8 @@ impl<C> Claims<C> {
     }
 
     /// The generation of the snapshot that the token was verified against; the same as that of
-    /// the request's [`Secrets`](crate::Secrets), unless the layer's keyring is not that of the
-    /// token's issuer.
+    /// the request's [`Secrets`](crate::Secrets), unless the token's issuer has a keyring of its own
+    /// ([`JwtRotationLayer::trust`](crate::JwtRotationLayer::trust)).
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.key.generation
@@ -98,6 +100,9 @@ impl<C: fmt::Debug> fmt::Debug for Claims<C> {
 /// [`JwtRotationLayer`](crate::JwtRotationLayer) puts it in the extensions of a request whose
 /// token it has verified, and of no other: where it is, somebody was authenticated.
 ///
+/// It holds the request's snapshot, as [`Secrets`](crate::Secrets) does. [`Claims`] do not: keep
+/// those, where something is to outlive the request.
+///
 /// ```
 /// use tower_secrets::Authentication;
 ///
@@ -112,21 +117,58 @@ impl<C: fmt::Debug> fmt::Debug for Claims<C> {
 pub struct Authentication {
     claims: Arc<dyn Any + Send + Sync>,
     claims_type: &'static str,
-    key: Arc<VerifiedBy>,
+    /// What the request is pinned to. An entry of its own beside this one would cost an allocation or
+    /// two in each request.
+    snapshot: Arc<dyn Pinned>,
+    key: Key,
+}
+
+#[derive(Clone)]
+enum Key {
+    /// An index into the snapshot's keys.
+    Own(usize),
+    /// A key of another keyring.
+    Other(Arc<VerifiedBy>),
 }
 
 impl Authentication {
     /// `verified` is of a layer whose claims are read as `C`, against this snapshot.
-    pub(crate) fn new<C, T>(verified: Verified, snapshot: &Snapshot<T>) -> Self {
-        Self::by::<C>(verified.claims, snapshot.verified_by[verified.key].clone())
+    pub(crate) fn new<C, T>(verified: Verified, secrets: Secrets<T>) -> Self
+    where
+        T: Send + Sync + 'static,
+    {
+        Self::by::<C, T>(verified.claims, Key::Own(verified.key), secrets)
     }
 
-    /// The same, with a key that may be of another keyring than the request's.
-    pub(crate) fn by<C>(claims: AnyClaims, key: Arc<VerifiedBy>) -> Self {
+    /// The same of a token that another keyring judged.
+    pub(crate) fn by_other<C, T>(judged: Judged, secrets: Secrets<T>) -> Self
+    where
+        T: Send + Sync + 'static,
+    {
+        Self::by::<C, T>(judged.claims, Key::Other(judged.key), secrets)
+    }
+
+    fn by<C, T>(claims: AnyClaims, key: Key, secrets: Secrets<T>) -> Self
+    where
+        T: Send + Sync + 'static,
+    {
         Self {
             claims,
             claims_type: std::any::type_name::<C>(),
+            snapshot: secrets.into_pinned(),
             key,
+        }
+    }
+
+    /// What the request is pinned to.
+    pub(crate) fn snapshot(&self) -> &Arc<dyn Pinned> {
+        &self.snapshot
+    }
+
+    fn key(&self) -> &Arc<VerifiedBy> {
+        match &self.key {
+            Key::Own(index) => self.snapshot.verified_by(*index),
+            Key::Other(key) => key,
         }
     }
 
@@ -142,32 +184,32 @@ impl Authentication {
             .map_err(|_| ClaimsError::new::<C>(self.claims_type))?;
         Ok(Claims {
             claims,
-            key: self.key.clone(),
+            key: self.key().clone(),
         })
     }
 
     /// The stage of the key that verified the token.
     #[must_use]
     pub fn stage(&self) -> Stage {
-        self.key.stage
+        self.key().stage
     }
 
     /// The version of the secret that the key came from.
     #[must_use]
     pub fn version(&self) -> &VersionId {
-        &self.key.version
+        &self.key().version
     }
 
     /// The generation of the snapshot that the token was verified against.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.key.generation
+        self.key().generation
     }
 
     /// The id of the key that verified the token.
     #[must_use]
     pub fn key_id(&self) -> &KeyId {
-        &self.key.id
+        &self.key().id
     }
 }
 
@@ -177,11 +219,12 @@ impl fmt::Debug for Authentication {
         let Self {
             claims: _,
             claims_type,
-            key,
+            snapshot: _,
+            key: _,
         } = self;
         f.debug_struct("Authentication")
             .field("claims_type", claims_type)
-            .field("key", key)
+            .field("key", self.key())
             .finish()
     }
 }

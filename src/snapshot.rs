@@ -227,7 +227,7 @@ impl<T> Snapshot<T> {
         &self,
         token: &[u8],
         policy: &Policy,
-        read: impl Fn(ClaimsSet<'_>, &[u8]) -> Result<AnyClaims, VerifyErrorKind>,
+        read: impl Fn(&ClaimsSet<'_>, &[u8]) -> Result<AnyClaims, VerifyErrorKind>,
     ) -> Result<Verified, VerifyError> {
         self.tokens
             .verify(token, &self.keys, policy, &*self.clock, read)

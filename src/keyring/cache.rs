@@ -60,7 +60,7 @@ impl TokenCache {
         keys: &[TrustedKey],
         policy: &Policy,
         clock: &dyn Clock,
-        read: impl Fn(ClaimsSet<'_>, &[u8]) -> Result<AnyClaims, VerifyErrorKind>,
+        read: impl Fn(&ClaimsSet<'_>, &[u8]) -> Result<AnyClaims, VerifyErrorKind>,
     ) -> Result<Verified, VerifyError> {
         let Some(options) = self.options_for(token, keys, policy) else {
             return verify_with(token, keys, policy, clock.now(), read);

@@ -19,7 +19,7 @@ pub use registered::{Audience, RegisteredClaims};
 pub(crate) mod ledger;
 
 mod authority;
-pub(crate) use authority::Authority;
+pub(crate) use authority::{Authority, Judged};
 
 mod shared;
 pub(crate) use shared::{LoopEnds, Reply, Request, Settings, Shared};

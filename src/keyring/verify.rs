@@ -51,7 +51,7 @@ const CLAIMS_BYTES: usize = 1024;
 pub(crate) type AnyClaims = Arc<dyn Any + Send + Sync>;
 
 /// From the claims set and its JSON to the layer's type.
-pub(crate) type ReadClaims = fn(ClaimsSet<'_>, &[u8]) -> Result<AnyClaims, VerifyErrorKind>;
+pub(crate) type ReadClaims = fn(&ClaimsSet<'_>, &[u8]) -> Result<AnyClaims, VerifyErrorKind>;
 
 /// A token that passed.
 #[derive(Clone, Debug)]
@@ -87,14 +87,14 @@ pub(crate) fn verify_with(
     keys: &[TrustedKey],
     policy: &Policy,
     now: Now,
-    read: impl Fn(ClaimsSet<'_>, &[u8]) -> Result<AnyClaims, VerifyErrorKind>,
+    read: impl Fn(&ClaimsSet<'_>, &[u8]) -> Result<AnyClaims, VerifyErrorKind>,
 ) -> Result<Verified, VerifyError> {
     let (compact, key) = authenticate(token, keys, policy, now)?;
     let mut buffer = Buffer::<CLAIMS_BYTES>::new();
     let payload = compact.payload(&mut buffer)?;
     let claims = ClaimsSet::read(payload)?;
     let validity = policy.check(&claims, payload, now)?;
-    let claims = read(claims, payload)?;
+    let claims = read(&claims, payload)?;
     Ok(Verified {
         claims,
         key,
@@ -164,14 +164,14 @@ pub(crate) fn names_secret(token: &[u8], keys: &[TrustedKey]) -> bool {
 
 /// The default type needs no second pass over the JSON.
 pub(crate) fn read_as<C>(
-    claims: ClaimsSet<'_>,
+    claims: &ClaimsSet<'_>,
     payload: &[u8],
 ) -> Result<AnyClaims, VerifyErrorKind>
 where
     C: DeserializeOwned + Send + Sync + 'static,
 {
     if TypeId::of::<C>() == TypeId::of::<RegisteredClaims>() {
-        return Ok(Arc::new(claims.into_registered()?));
+        return Ok(Arc::new(claims.registered()?));
     }
     let claims: C = serde_json::from_slice(payload).map_err(|_| VerifyErrorKind::WrongClaims)?;
     Ok(Arc::new(claims))

@@ -8,7 +8,7 @@ use super::{EmptyBody, InvalidRealm, Issuer, JwtRotation, challenge::Realm, issu
 use crate::keyring::{
     Keyring,
     registered::RegisteredClaims,
-    verify::{AcceptedUse, IssuerName, Policy, VerifyErrorKind, claimed_issuer},
+    verify::{AcceptedUse, IssuerName, Policy},
 };
 
 /// Lets a request through when its bearer token verifies against the keys that are valid now.
@@ -191,29 +191,6 @@ pub(super) struct Settings<T> {
     pub(super) trusted: Vec<Issuer>,
     pub(super) realm: Realm,
     pub(super) allow_anonymous: bool,
-}
-
-/// Who judges a token.
-pub(super) enum Judge<'s> {
-    /// The layer's keyring, by the layer's rules.
-    Own,
-    Other(&'s Issuer),
-}
-
-impl<T> Settings<T> {
-    /// Chosen by what the token says of its issuer, where there is a choice.
-    pub(super) fn judge_of(&self, token: &[u8]) -> Result<Judge<'_>, VerifyErrorKind> {
-        if self.trusted.is_empty() {
-            return Ok(Judge::Own);
-        }
-        let iss = claimed_issuer(token, self.policy.max_token_bytes)?;
-        let mut trusted = self.trusted.iter();
-        match trusted.find(|issuer| issuer.policy.names_issuer(&iss)) {
-            Some(issuer) => Ok(Judge::Other(issuer)),
-            None if self.policy.names_issuer(&iss) => Ok(Judge::Own),
-            None => Err(VerifyErrorKind::WrongIssuer),
-        }
-    }
 }
 
 impl<T> Clone for Settings<T> {

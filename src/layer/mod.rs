@@ -94,6 +94,7 @@ mod challenge;
 mod extract_error;
 mod future;
 mod issuer;
+mod judge;
 #[expect(
     clippy::module_inception,
     reason = "the file of the `Layer`, beside that of the `Service`"

@@ -12,7 +12,7 @@ use super::{
     json::{Skipped, Text, Texts, once},
     numeric_date::NumericDate,
 };
-use crate::keyring::registered::{Audience, RegisteredClaims};
+use crate::keyring::registered::{Read, RegisteredClaims, scope_of};
 
 /// A claims set (RFC 7519, section 4). It borrows from the JSON that it was read from.
 #[derive(Default)]
@@ -25,6 +25,7 @@ pub(crate) struct ClaimsSet<'a> {
     pub(super) iat: Option<NumericDate>,
     jti: Option<Text<'a>>,
     scope: Option<Text<'a>>,
+    scp: Option<Texts<'a>>,
     client_id: Option<Text<'a>>,
     pub(super) nonce: Option<Skipped>,
     pub(super) at_hash: Option<Skipped>,
@@ -34,39 +35,54 @@ pub(crate) struct ClaimsSet<'a> {
 }
 
 impl<'a> ClaimsSet<'a> {
-    pub(super) fn read(json: &'a [u8]) -> Result<Self, VerifyErrorKind> {
+    pub(crate) fn read(json: &'a [u8]) -> Result<Self, VerifyErrorKind> {
         let json = str::from_utf8(json).map_err(|_| VerifyErrorKind::Malformed)?;
         serde_json::from_str(json).map_err(|_| VerifyErrorKind::Malformed)
     }
 
-    pub(super) fn into_registered(self) -> Result<RegisteredClaims, VerifyErrorKind> {
-        Ok(RegisteredClaims {
-            iss: owned(self.iss)?,
-            sub: owned(self.sub)?,
-            aud: audience(self.aud)?,
+    /// They are copied: what else the payload holds is not kept in memory.
+    pub(crate) fn registered(&self) -> Result<RegisteredClaims, VerifyErrorKind> {
+        let scope = match text(&self.scope)? {
+            Some(scope) => Some(Cow::Borrowed(scope)),
+            None => self.scp()?,
+        };
+        let read = Read {
+            iss: text(&self.iss)?,
+            sub: text(&self.sub)?,
+            aud: names(&self.aud)?,
             exp: self.exp.map_or(0, NumericDate::seconds),
             nbf: self.nbf.map(NumericDate::seconds),
             iat: self.iat.map(NumericDate::seconds),
-            jti: owned(self.jti)?,
-            scope: owned(self.scope)?,
-            client_id: owned(self.client_id)?,
-        })
+            jti: text(&self.jti)?,
+            scope: scope.as_deref(),
+            client_id: text(&self.client_id)?,
+        };
+        Ok(read.into())
+    }
+
+    fn scp(&self) -> Result<Option<Cow<'_, str>>, VerifyErrorKind> {
+        match &self.scp {
+            None | Some(Texts::Null) => Ok(None),
+            Some(Texts::One(text)) => Ok(Some(Cow::Borrowed(text))),
+            Some(Texts::Several(names)) => Ok(Some(Cow::Owned(scope_of(names)))),
+            Some(Texts::Other) => Err(VerifyErrorKind::WrongClaims),
+        }
     }
 }
 
-fn owned(text: Option<Text<'_>>) -> Result<Option<String>, VerifyErrorKind> {
+fn text<'t>(text: &'t Option<Text<'_>>) -> Result<Option<&'t str>, VerifyErrorKind> {
     match text {
         None | Some(Text::Null) => Ok(None),
-        Some(Text::Is(text)) => Ok(Some(text.into_owned())),
+        Some(Text::Is(text)) => Ok(Some(text)),
         Some(Text::Other) => Err(VerifyErrorKind::WrongClaims),
     }
 }
 
-fn audience(texts: Option<Texts<'_>>) -> Result<Audience, VerifyErrorKind> {
+fn names<'t, 'a>(texts: &'t Option<Texts<'a>>) -> Result<&'t [Cow<'a, str>], VerifyErrorKind> {
     match texts {
-        None => Ok(Audience::default()),
-        Some(Texts::One(name)) => Ok(name.into_owned().into()),
-        Some(Texts::Several(names)) => Ok(names.into_iter().map(Cow::into_owned).collect()),
+        None => Ok(&[]),
+        Some(Texts::One(name)) => Ok(std::slice::from_ref(name)),
+        Some(Texts::Several(names)) => Ok(names),
         Some(Texts::Null | Texts::Other) => Err(VerifyErrorKind::WrongClaims),
     }
 }
@@ -82,6 +98,7 @@ enum Name {
     Iat,
     Jti,
     Scope,
+    Scp,
     ClientId,
     Nonce,
     AtHash,
@@ -118,6 +135,7 @@ impl<'de> Visitor<'de> for ClaimsVisitor {
                 Name::Iat => once(&mut claims.iat, &mut map),
                 Name::Jti => once(&mut claims.jti, &mut map),
                 Name::Scope => once(&mut claims.scope, &mut map),
+                Name::Scp => once(&mut claims.scp, &mut map),
                 Name::ClientId => once(&mut claims.client_id, &mut map),
                 Name::Nonce => once(&mut claims.nonce, &mut map),
                 Name::AtHash => once(&mut claims.at_hash, &mut map),

@@ -51,8 +51,10 @@ mod tests {
 
     use super::*;
 
-    fn lifetime_of(lines: &[(&'static str, &str)]) -> Option<u64> {
-        let line = |(name, value): &(&'static str, &str)| {
+    type Lines = [(&'static str, &'static str)];
+
+    fn lifetime_of(lines: &Lines) -> Option<u64> {
+        let line = |(name, value): &(&'static str, &'static str)| {
             let value = HeaderValue::from_str(value).unwrap();
             (HeaderName::from_static(name), value)
         };
@@ -61,7 +63,7 @@ mod tests {
 
     #[test]
     fn what_servers_write() {
-        let table: &[(&[(&str, &str)], Option<u64>)] = &[
+        let table: &[(&Lines, Option<u64>)] = &[
             (&[], None),
             (&[("cache-control", "max-age=300")], Some(300)),
             (
