@@ -76,7 +76,7 @@ async fn no_bad_answer_touches_the_keys_at_hand() {
 async fn a_status_says_what_kind_of_failure_it_is() {
     let server = KeyServer::start().await;
     for (status, kind) in [
-        (401, SourceErrorKind::PermissionDenied),
+        (401, SourceErrorKind::Unauthenticated),
         (403, SourceErrorKind::PermissionDenied),
         (404, SourceErrorKind::NotFound),
         (410, SourceErrorKind::NotFound),
@@ -153,7 +153,7 @@ async fn http_is_for_loopback_unless_the_danger_is_named() {
         );
     }
     let (kind, text) = refused(Jwks::new("http://idp.example/keys")).await;
-    assert_eq!(kind, SourceErrorKind::Malformed);
+    assert_eq!(kind, SourceErrorKind::InvalidRequest);
     assert!(text.contains("dangerously_allow_http"), "{text}");
 }
 

@@ -54,13 +54,11 @@ fn uri_of(metadata: Metadata, issuer: &str, place: &str) -> Result<String, Sourc
 /// RFC 8414, section 3.1: the well-known part goes between host and path. OpenID Connect Discovery
 /// 1.0, section 4: it goes after the path. A `/` at the end is taken off first.
 fn well_known(issuer: &str) -> Result<Vec<String>, SourceError> {
-    let unreadable = |_| SourceError::new(SourceErrorKind::Malformed, "the issuer is no URL");
+    let unreadable = |_| SourceError::new(SourceErrorKind::InvalidRequest, "the issuer is no URL");
     let url = Url::parse(issuer).map_err(unreadable)?;
     if url.query().is_some() || url.fragment().is_some() || url.cannot_be_a_base() {
-        return Err(malformed(
-            issuer,
-            "is no issuer: it has a query or a fragment",
-        ));
+        let text = "the issuer has a query or a fragment";
+        return Err(SourceError::new(SourceErrorKind::InvalidRequest, text));
     }
     let path = url.path().trim_end_matches('/').to_owned();
     let at = |path: String| {

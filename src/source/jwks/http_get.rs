@@ -102,7 +102,7 @@ async fn read(place: &str, mut response: Response) -> Result<Vec<u8>, SourceErro
 fn checked(text: &str, allow_http: bool) -> Result<Url, SourceError> {
     let refused = |why: &str| {
         // The text may hold a password, so it is not shown.
-        SourceError::new(SourceErrorKind::Malformed, format!("the URL {why}"))
+        SourceError::new(SourceErrorKind::InvalidRequest, format!("the URL {why}"))
     };
     let url = Url::parse(text).map_err(|error| refused(&format!("cannot be read: {error}")))?;
     if !url.username().is_empty() || url.password().is_some() {
@@ -114,7 +114,7 @@ fn checked(text: &str, allow_http: bool) -> Result<Url, SourceError> {
         let why = "is not https: whoever is in between could serve keys of their own. \
                    `.dangerously_allow_http()` takes it all the same";
         let text = format!("{} {why}", shown(&url));
-        return Err(SourceError::new(SourceErrorKind::Malformed, text));
+        return Err(SourceError::new(SourceErrorKind::InvalidRequest, text));
     }
     Ok(url)
 }
@@ -171,7 +171,8 @@ pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
 fn kind_of(status: StatusCode) -> SourceErrorKind {
     match status.as_u16() {
         404 | 410 => SourceErrorKind::NotFound,
-        401 | 403 => SourceErrorKind::PermissionDenied,
+        401 => SourceErrorKind::Unauthenticated,
+        403 => SourceErrorKind::PermissionDenied,
         429 => SourceErrorKind::Throttled,
         408 | 425 | 500.. => SourceErrorKind::Unavailable,
         _ => SourceErrorKind::Other,
