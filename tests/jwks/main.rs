@@ -18,6 +18,7 @@ mod idp;
 mod issuers;
 mod polling;
 mod providers;
+mod real_provider;
 mod withdrawn;
 
 const SECOND: Duration = Duration::from_secs(1);
