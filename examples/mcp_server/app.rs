@@ -36,6 +36,10 @@ pub(crate) struct Settings {
     /// Who must have issued a token; not checked unless given
     #[arg(long, value_name = "URL")]
     pub(crate) issuer: Option<String>,
+    /// Take the keys from the issuer, which is asked for them, and none from the secrets
+    #[cfg(feature = "jwks")]
+    #[arg(long, requires = "issuer")]
+    pub(crate) jwks: bool,
     /// For whom a token must be; not checked unless given
     #[arg(long, value_name = "URL")]
     pub(crate) audience: Option<String>,
@@ -51,6 +55,16 @@ pub(crate) struct Settings {
     /// How far the clocks of issuer and server may be apart
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) leeway: Duration,
+}
+
+impl Settings {
+    /// Whether tokens are verified with the key that signs ours.
+    pub(crate) fn accepts_our_tokens(&self) -> bool {
+        #[cfg(feature = "jwks")]
+        return !self.jwks;
+        #[cfg(not(feature = "jwks"))]
+        true
+    }
 }
 
 pub(crate) async fn keyring(
@@ -69,6 +83,53 @@ pub(crate) async fn keyring(
         .reload_on_sighup()
         .build()
         .await
+}
+
+/// The issuer's keys, where they are not ours.
+#[cfg(feature = "jwks")]
+pub(crate) async fn identity_provider(
+    settings: &Settings,
+) -> Result<Option<tower_secrets::layer::Issuer>, BuildError> {
+    use tower_secrets::{layer::Issuer, source::Jwks};
+
+    let Some(issuer) = settings.issuer.as_ref().filter(|_| settings.jwks) else {
+        return Ok(None);
+    };
+    let keyring = Keyring::<JwtKey>::builder(Jwks::discover(issuer))
+        .refresh_every(settings.refresh_every)
+        .overlap(settings.overlap)
+        .jwt_key(|keys| keys)
+        .reload_on_sighup()
+        .build()
+        .await?;
+    let trusted = Issuer::new(issuer, keyring).leeway(settings.leeway);
+    Ok(Some(match &settings.audience {
+        Some(audience) => trusted.audience(audience),
+        None => trusted,
+    }))
+}
+
+type TokenLayer = JwtRotationLayer<App, RegisteredClaims, TextBody>;
+
+/// The layer that verifies tokens.
+pub(crate) async fn layer(
+    keyring: Keyring<App>,
+    settings: &Settings,
+) -> Result<TokenLayer, BuildError> {
+    let mut layer = JwtRotationLayer::new(keyring)
+        .leeway(settings.leeway)
+        .respond_with(TextBody);
+    #[cfg(feature = "jwks")]
+    if let Some(provider) = identity_provider(settings).await? {
+        return Ok(layer.trust(provider));
+    }
+    if let Some(issuer) = &settings.issuer {
+        layer = layer.issuer(issuer);
+    }
+    if let Some(audience) = &settings.audience {
+        layer = layer.audience(audience);
+    }
+    Ok(layer)
 }
 
 /// What the printed tokens claim.
@@ -90,13 +151,13 @@ pub(crate) fn claims(settings: &Settings, subject: &str) -> RegisteredClaims {
 pub(crate) async fn serve(
     listener: TcpListener,
     keyring: Keyring<App>,
-    settings: &Settings,
+    layer: TokenLayer,
     upstream: Upstream,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     use axum::serve::ListenerExt;
 
-    let routes = routes(keyring.clone(), settings, upstream, &stop);
+    let routes = routes(layer, upstream, &stop);
     // Without it, an event stream's small writes wait for the peer's delayed acknowledgement.
     let listener = listener.tap_io(|socket| {
         let _ = socket.set_nodelay(true);
@@ -115,12 +176,7 @@ pub(crate) async fn serve(
     result
 }
 
-fn routes(
-    keyring: Keyring<App>,
-    settings: &Settings,
-    upstream: Upstream,
-    stop: &CancellationToken,
-) -> Router {
+fn routes(layer: TokenLayer, upstream: Upstream, stop: &CancellationToken) -> Router {
     let tools = Tools::new(upstream);
     // Its defaults: sessions for clients up to 2025-11-25, none on the wire of 2026-07-28.
     let config = StreamableHttpServerConfig::default().with_cancellation_token(stop.child_token());
@@ -129,15 +185,6 @@ fn routes(
         Arc::new(LocalSessionManager::default()),
         config,
     );
-    let mut layer = JwtRotationLayer::new(keyring)
-        .leeway(settings.leeway)
-        .respond_with(TextBody);
-    if let Some(issuer) = &settings.issuer {
-        layer = layer.issuer(issuer);
-    }
-    if let Some(audience) = &settings.audience {
-        layer = layer.audience(audience);
-    }
     Router::new()
         .nest_service("/mcp", mcp)
         .route("/whoami", get(whoami))

@@ -71,6 +71,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let ended = end_of_service()?;
     let keyring = app::keyring(File::new(&secrets), &settings, upstream.clone()).await?;
     let events = keyring.subscribe();
+    let layer = app::layer(keyring.clone(), &settings).await?;
     let listener = TcpListener::bind(arguments.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", arguments.listen))?;
@@ -94,7 +95,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
             stop.cancel();
         }
     });
-    app::serve(listener, keyring, &settings, upstream, stop).await?;
+    app::serve(listener, keyring, layer, upstream, stop).await?;
     say("ended");
     Ok(())
 }
@@ -155,6 +156,9 @@ async fn follow(mut events: Events, keyring: Keyring<App>, settings: Settings) {
 }
 
 fn token(keyring: &Keyring<App>, settings: &Settings) -> Result<String, String> {
+    if !settings.accepts_our_tokens() {
+        return Err("the keys are the issuer's".to_owned());
+    }
     let claims = app::claims(settings, "alice");
     let token = keyring.signer().sign(&claims);
     token.map_err(|error| error.to_string())

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod http;
+#[cfg(feature = "jwks")]
+mod identity_provider;
 mod process;
 mod python;
 mod rotation;

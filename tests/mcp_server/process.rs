@@ -85,6 +85,13 @@ impl Server {
     }
 
     pub(crate) fn start_with(command: &mut Command) -> Self {
+        let mut server = Self::start_tokenless(command);
+        server.token = server.said("token: ");
+        server
+    }
+
+    /// One that mints no tokens.
+    pub(crate) fn start_tokenless(command: &mut Command) -> Self {
         let mut child = command
             .args(["--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
@@ -101,7 +108,6 @@ impl Server {
             token: String::new(),
         };
         server.address = server.said("listening on http://");
-        server.token = server.said("token: ");
         server
     }
 
