@@ -86,6 +86,7 @@
 //! |---|---|
 //! | `file` | [`source::File`], with its file watch |
 //! | `aws` | [`source::SecretsManager`], a secret of AWS Secrets Manager |
+//! | `jwks` | [`source::Jwks`](source), keys of identity providers over HTTP, and their settings |
 //! | `axum` | the axum extractors |
 //! | `rmcp` | `mcp`: arguments of rmcp tools and prompts |
 //! | `full` | all of them |

@@ -91,6 +91,8 @@ pub(crate) async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<ExitCode> {
     let settings = Settings {
         issuer: Some("https://login.example".to_owned()),
+        #[cfg(feature = "jwks")]
+        jwks: false,
         audience: Some("https://mcp.example".to_owned()),
         refresh_every: Duration::from_secs(1),
         overlap: Duration::from_secs(60),
@@ -116,8 +118,9 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
 
     let stop_server = CancellationToken::new();
     let server = tokio::spawn({
-        let (keyring, settings, stop) = (keyring.clone(), settings.clone(), stop_server.clone());
-        async move { app::serve(listener, keyring, &settings, upstream, stop).await }
+        let layer = app::layer(keyring.clone(), &settings).await?;
+        let (keyring, stop) = (keyring.clone(), stop_server.clone());
+        async move { app::serve(listener, keyring, layer, upstream, stop).await }
     });
 
     let mut run = Run {

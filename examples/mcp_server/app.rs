@@ -57,16 +57,6 @@ pub(crate) struct Settings {
     pub(crate) leeway: Duration,
 }
 
-impl Settings {
-    /// Whether tokens are verified with the key that signs ours.
-    pub(crate) fn accepts_our_tokens(&self) -> bool {
-        #[cfg(feature = "jwks")]
-        return !self.jwks;
-        #[cfg(not(feature = "jwks"))]
-        true
-    }
-}
-
 pub(crate) async fn keyring(
     source: impl Source,
     settings: &Settings,

@@ -7,7 +7,10 @@
 //! * the pinned [`Secrets<T>`](crate::Secrets), and
 //! * the [`Authentication`](crate::Authentication): claims, stage, version, generation, key id,
 //!
-//! so that a handler sees one generation only, whatever is rotated meanwhile. It never waits.
+//! so that a handler sees one generation only, whatever is rotated meanwhile. It never waits, but for a
+//! token of an unknown key where the keyring allows that
+//! ([`Builder::refresh_on_unknown_key`](crate::Builder::refresh_on_unknown_key)); such a request lives on
+//! the generation that the refresh brought.
 //!
 //! ```
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -76,6 +79,17 @@
 //!   come. What is configured ([`issuer`](JwtRotationLayer::issuer),
 //!   [`audience`](JwtRotationLayer::audience), [`subject`](JwtRotationLayer::subject),
 //!   [`max_token_age`](JwtRotationLayer::max_token_age)) is also required.
+//!
+//! * It has no mark of a token that is not for calling services: `at_hash` or `c_hash` (OpenID Connect
+//!   Core 1.0, sections 3.1.3.6 and 3.3.2.11, which only ID tokens have) or a claim `typ` of `ID`,
+//!   `Refresh`, `Offline` or `Logout` (Keycloak's). With
+//!   [`access_tokens_only`](JwtRotationLayer::access_tokens_only), and for an [`Issuer`], also no `nonce`.
+//!
+//! # More than one issuer
+//!
+//! [`trust`](JwtRotationLayer::trust) adds an [`Issuer`] with a keyring and rules of its own. The `iss`
+//! of a token then chooses, before anything of it is believed, which keys judge it; a key never
+//! verifies another issuer's token, whatever `kid` they share. A token of no known issuer is refused.
 //!
 //! # Tokens seen before
 //!

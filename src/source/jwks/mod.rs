@@ -1,6 +1,80 @@
-//! The public keys of an identity provider, over HTTP.
+//! The public keys of an identity provider, over HTTP (feature `jwks`).
 //!
-//! (docs follow)
+//! Most services trust tokens of an authorization server that they do not run. [`Jwks`] is a source
+//! like any other, so what holds for secrets holds for its keys: they are fetched before the first
+//! request, checked before each swap, and kept when the server fails.
+//!
+//! ```no_run
+//! use tower_secrets::{JwtKey, JwtRotationLayer, Keyring, source::Jwks};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let issuer = "https://login.example";
+//! let keys = Keyring::<JwtKey>::builder(Jwks::discover(issuer)).jwt_key(|keys| keys).build().await?;
+//! let layer = JwtRotationLayer::new(keys).issuer(issuer).audience("https://mcp.example");
+//! # let _ = layer;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Where the service has secrets of its own beside, or more than one issuer, each has a keyring, and
+//! one layer trusts them all: [`JwtRotationLayer::trust`](crate::JwtRotationLayer::trust). The settings
+//! for Auth0, Entra, Cognito, Keycloak and Okta are in [`provider`](crate::provider).
+//!
+//! # Stages of a store that has none
+//!
+//! A key set says which keys are good now, and nothing of what was or will be. So all keys in it are
+//! *current*: a provider that publishes a key before it signs with it is understood without more. There is no
+//! *pending*. *Previous* is what vanished, and you choose what that means:
+//!
+//! * By default it means nothing: a key that is no longer served is refused from the next refresh
+//!   on, for that is how a provider revokes one. Providers leave a retired key in the set until
+//!   its last token has ended, so no good token is lost.
+//! * With [`keep_withdrawn`](Jwks::keep_withdrawn) each key that vanishes is previous for the keyring's
+//!   overlap window. For providers that replace their set at once. This process must have seen
+//!   the key itself: after a restart it is not known.
+//!
+//! A version is named by a digest of the keys that may verify signatures, in an order of their own,
+//! so replicas agree on it whatever else stands in the document.
+//!
+//! # When the server is asked
+//!
+//! | | |
+//! |---|---|
+//! | each [`refresh_every`](crate::Builder::refresh_every) | one request, with `If-None-Match` where the server gave an `ETag`; a 304 costs no parsing |
+//! | while the last answer is fresh | none. Freshness is `max-age` less `Age`, between [`min_freshness`](Jwks::min_freshness) and [`max_freshness`](Jwks::max_freshness); an answer without `max-age` is never fresh |
+//! | when freshness ends before the interval does | one request, then |
+//! | somebody asked (`refresh()`, SIGHUP) | one request, fresh or not |
+//! | a token of an unknown key, or one that does not fit the key that it names | one request in each cool-down of 10 s, shared by all who wait: [`Builder::refresh_on_unknown_key`](crate::Builder::refresh_on_unknown_key), which is on for this source, because providers sign with a new key at once and expect that it is fetched |
+//!
+//! # What is refused
+//!
+//! * A URL without https, unless its host is loopback or
+//!   [`dangerously_allow_http`](Jwks::dangerously_allow_http) was called; a redirect away from https, and a
+//!   fourth one. Certificates are judged by the system's store.
+//! * Metadata whose `issuer` is not the one asked for, to the letter.
+//! * An answer over 1 MiB, one that is no JWKS (a page with status 200), one without a key that can
+//!   verify. The keys at hand stay, and the event `secrets_reload_error` or `secrets_reload_failed` says why.
+//! * Single keys: those for encryption, silently; those that are not usable, with
+//!   `secrets_key_skipped`; and a secret or private key, with the event `secrets_jwks_secret_served`
+//!   (error): what everybody can read, everybody could sign with.
+//!
+//! # When the key server fails
+//!
+//! What `tests/jwks/chaos.rs` shows, with requests all the time and refreshes without pause:
+//!
+//! | the key server | tokens of known keys | a token of a key not known yet | when it is over |
+//! |---|---|---|---|
+//! | takes 300 ms | 200, none waits | waits for the answer, 200 | |
+//! | hangs | 200, none waits | waits 5 s at most, 401 | the new key is known at the next refresh |
+//! | is gone, answers 429 or 500 | 200, none waits | waits for the failure, 401, never 500 | likewise |
+//! | serves an empty set, a page, half a document | 200, none waits | likewise | likewise |
+//! | withdraws a key | others 200; the withdrawn one 401 from the refresh on, or 200 for its window with `keep_withdrawn` | | |
+//! | adds a key | 200, none waits | waits for the refresh, 200 | |
+//!
+//! How long the keys may be used without a word from the server is not bounded by default, because
+//! an outage there is not one here: see [`max_staleness`](crate::Builder::max_staleness) and
+//! [`refuse_after`](crate::Builder::refuse_after).
 
 use std::{
     fmt,
