@@ -39,7 +39,7 @@
 //!
 //! async fn handler(secrets: Secrets<App>, claims: Claims) -> String {
 //!     // Every field belongs to one version, whatever is rotated meanwhile.
-//!     format!("{:?} calls with a key of {} bytes", claims.sub, secrets.api_key.len())
+//!     format!("{:?} calls with a key of {} bytes", claims.sub(), secrets.api_key.len())
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
