@@ -127,6 +127,9 @@ mod extract;
 #[cfg(feature = "rmcp")]
 pub mod mcp;
 
+#[cfg(feature = "aws")]
+pub mod aws;
+
 // The README's quick start is compiled and run as a test.
 #[cfg(all(doctest, feature = "axum", feature = "file"))]
 #[doc = include_str!("../README.md")]
