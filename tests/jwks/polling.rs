@@ -73,20 +73,25 @@ async fn what_is_fresh_is_not_asked_for_except_by_somebody() {
     let fresh = Answer::ok(set(&[&a])).with("cache-control", "max-age=3600");
     server.put("/keys", fresh);
     let source = Jwks::new(server.keys_url());
+    // What nobody took over is not fresh: a later step may have refused it.
+    source.fetch().await.unwrap();
+    let versions = source.fetch().await.unwrap();
+    assert_eq!(server.requests(), 2);
+    source.published(versions.current().id());
     for _ in 0..5 {
         source.fetch().await.unwrap();
     }
-    assert_eq!(server.requests(), 1);
+    assert_eq!(server.requests(), 2);
     source.invalidate();
     source.fetch().await.unwrap();
-    assert_eq!(server.requests(), 2);
+    assert_eq!(server.requests(), 3);
     source.fetch().await.unwrap();
-    assert_eq!(server.requests(), 2);
+    assert_eq!(server.requests(), 3);
 
     let keyring = keyring(source).await;
-    assert_eq!(server.requests(), 2, "`build` takes what is fresh");
+    assert_eq!(server.requests(), 3, "`build` takes what is fresh");
     keyring.refresh().await.unwrap();
-    assert_eq!(server.requests(), 3);
+    assert_eq!(server.requests(), 4);
 }
 
 #[tokio::test]
@@ -182,4 +187,21 @@ async fn an_unknown_key_is_fetched_by_default_and_one_that_was_used_again_too() 
         .unwrap();
     server.put("/keys", fresh(&[&b]));
     assert!(ask(&never, &b.token(json!({}))).await.is_err());
+}
+
+#[tokio::test]
+async fn a_box_forwards_all_that_a_source_may_be_told() {
+    let a = SigningKey::new("a");
+    let server = KeyServer::start().await;
+    let fresh = Answer::ok(set(&[&a])).with("cache-control", "max-age=3600");
+    server.put("/keys", fresh);
+    let boxed = Jwks::new(server.keys_url()).boxed().boxed();
+    assert!(boxed.refresh_on_unknown_key());
+    let versions = boxed.fetch().await.unwrap();
+    boxed.published(versions.current().id());
+    boxed.fetch().await.unwrap();
+    assert_eq!(server.requests(), 1, "fresh, and in use");
+    boxed.invalidate();
+    boxed.fetch().await.unwrap();
+    assert_eq!(server.requests(), 2);
 }

@@ -5,7 +5,7 @@ use tower_secrets::{
     JwtKey, Keyring, UnknownKey,
     clock::TokioClock,
     event::Event,
-    source::{Jwks, Source, Stage, Version, Versions},
+    source::{Jwks, Stage, Version, Versions},
 };
 
 use crate::{
@@ -147,19 +147,4 @@ async fn keep_withdrawn_keeps_what_the_server_no_longer_has() {
     keyring.revoke_previous();
     assert!(ask(&keyring, &a.token(json!({}))).await.is_err());
     assert!(ask(&keyring, &b.token(json!({}))).await.is_ok());
-}
-
-#[tokio::test]
-async fn a_withdrawal_does_not_wait_for_a_source_to_be_boxed_twice() {
-    // What a box forwards: a wrapper that forgot would answer from memory for ever.
-    let a = SigningKey::new("a");
-    let server = KeyServer::start().await;
-    let fresh = Answer::ok(set(&[&a])).with("cache-control", "max-age=3600");
-    server.put("/keys", fresh);
-    let boxed = Jwks::new(server.keys_url()).boxed().boxed();
-    assert!(boxed.refresh_on_unknown_key());
-    boxed.fetch().await.unwrap();
-    boxed.invalidate();
-    boxed.fetch().await.unwrap();
-    assert_eq!(server.requests(), 2);
 }

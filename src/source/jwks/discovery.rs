@@ -46,9 +46,14 @@ fn uri_of(metadata: Metadata, issuer: &str, place: &str) -> Result<String, Sourc
         let text = format!("is of the issuer `{found}`, and not of the one that was asked for");
         return Err(malformed(place, &text));
     }
-    metadata
+    let uri = metadata
         .jwks_uri
-        .ok_or_else(|| malformed(place, "names no `jwks_uri`"))
+        .ok_or_else(|| malformed(place, "names no `jwks_uri`"))?;
+    // http to a loopback host is for issuers there.
+    if issuer.starts_with("https:") && !uri.starts_with("https:") {
+        return Err(malformed(place, "leads away from https"));
+    }
+    Ok(uri)
 }
 
 /// RFC 8414, section 3.1: the well-known part goes between host and path. OpenID Connect Discovery
@@ -133,6 +138,12 @@ mod tests {
             let error = uri_of(metadata(other), ours, place).unwrap_err();
             assert!(error.to_string().contains("is of the issuer"), "{error}");
         }
+        let plain = Metadata {
+            issuer: ours.to_owned(),
+            jwks_uri: Some("http://127.0.0.1/keys".to_owned()),
+        };
+        let error = uri_of(plain, ours, place).unwrap_err();
+        assert!(error.to_string().contains("away from https"), "{error}");
         let without = Metadata {
             issuer: ours.to_owned(),
             jwks_uri: None,

@@ -35,17 +35,23 @@ pub(super) enum Answer {
 }
 
 impl Http {
-    pub(super) fn new(allow_http: bool) -> Result<Self, SourceError> {
+    /// For requests to this URL, and to where it leads.
+    pub(super) fn new(first: &str, allow_http: bool) -> Result<Self, SourceError> {
         let redirects = redirect::Policy::custom(move |attempt| {
             match why_not_follow(attempt.previous(), attempt.url(), allow_http) {
                 Some(reason) => attempt.error(reason),
                 None => attempt.follow(),
             }
         });
-        let client = Client::builder()
+        let mut client = Client::builder()
             .redirect(redirects)
             .connect_timeout(CONNECT_LIMIT)
-            .user_agent(concat!("tower-secrets/", env!("CARGO_PKG_VERSION")))
+            .user_agent(concat!("tower-secrets/", env!("CARGO_PKG_VERSION")));
+        // The environment's proxy must not come between this process and its own machine.
+        if Url::parse(first).is_ok_and(|url| is_loopback(&url)) {
+            client = client.no_proxy();
+        }
+        let client = client
             .build()
             .map_err(|error| failed(SourceErrorKind::Other, "no HTTP client", error))?;
         Ok(Self { client, allow_http })

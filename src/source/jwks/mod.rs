@@ -85,7 +85,7 @@ use std::{
 use http::{HeaderMap, HeaderValue, header::ETAG};
 use tokio::{sync::watch, time::Instant};
 
-use super::{Source, SourceError, SourceErrorKind, Version, Versions};
+use super::{Source, SourceError, SourceErrorKind, Version, VersionId, Versions};
 
 mod discovery;
 mod fresh;
@@ -125,6 +125,8 @@ struct State {
     /// Where the issuer has its keys.
     discovered: Option<String>,
     held: Option<Held>,
+    /// What was fetched and refused by a later step must not count as fresh.
+    published: Option<VersionId>,
 }
 
 /// The last good answer.
@@ -206,8 +208,9 @@ impl Jwks {
     fn fresh(&self) -> Option<Version> {
         let state = self.state();
         let held = state.held.as_ref()?;
+        let is_in_use = state.published.as_ref() == Some(held.version.id());
         let is_fresh = held.fresh_until.is_some_and(|end| Instant::now() < end);
-        is_fresh.then(|| held.version.clone())
+        (is_in_use && is_fresh).then(|| held.version.clone())
     }
 
     fn http(&self) -> Result<Http, SourceError> {
@@ -215,7 +218,8 @@ impl Jwks {
         if let Some(http) = &state.http {
             return Ok(http.clone());
         }
-        let http = Http::new(self.allow_http)?;
+        let (Place::Set(first) | Place::Issuer(first)) = &self.place;
+        let http = Http::new(first, self.allow_http)?;
         state.http = Some(http.clone());
         Ok(http)
     }
@@ -323,6 +327,10 @@ impl Source for Jwks {
                 _ = stale_at.changed() => {}
             }
         }
+    }
+
+    fn published(&self, current: &VersionId) {
+        self.state().published = Some(current.clone());
     }
 
     fn invalidate(&self) {
