@@ -14,6 +14,9 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+/// Nobody means more, and a tenth more of it cannot overflow.
+const LONGEST_COOL_DOWN: Duration = Duration::from_secs(365 * 86_400);
+
 /// When a token of an unknown key asks for a refresh; given to
 /// [`Builder::refresh_on_unknown_key`](crate::Builder::refresh_on_unknown_key).
 ///
@@ -58,7 +61,7 @@ impl UnknownKey {
     /// cool-down is drawn up to a tenth longer. Default: 10 s.
     #[must_use]
     pub fn cool_down(mut self, time: Duration) -> Self {
-        self.cool_down = time;
+        self.cool_down = time.min(LONGEST_COOL_DOWN);
         self
     }
 

@@ -141,9 +141,14 @@ impl<T: Send + Sync + 'static> Settings<T> {
             Judge::Own => (&self.keyring, &self.policy),
             Judge::Other(issuer) => (&*issuer.authority, &issuer.policy),
         };
-        if authority.generation() != refused.generation {
+        let is_behind = || authority.generation() != refused.generation;
+        if is_behind() {
             return Some(Hope::Now);
         }
-        authority.wait_for_key(token, policy).map(Hope::Later)
+        match authority.wait_for_key(token, policy) {
+            Some(waiter) => Some(Hope::Later(waiter)),
+            // The refresh that others waited for may have ended this very moment.
+            None => is_behind().then_some(Hope::Now),
+        }
     }
 }

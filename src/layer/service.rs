@@ -115,16 +115,17 @@ where
         R: 'static,
         P: Respond<R> + Clone + Send + 'static,
     {
-        let mut hope = self.settings.hope(request.headers(), &refused);
-        if let Some(Hope::Now) = hope {
-            match self.admit(&mut request, View::Newest) {
-                Ok(()) => return ResponseFuture::call(self.inner.call(request)),
-                Err(again) => refused = again,
+        let waiter = loop {
+            match self.settings.hope(request.headers(), &refused) {
+                Some(Hope::Later(waiter)) => break waiter,
+                Some(Hope::Now) => match self.admit(&mut request, View::Newest) {
+                    Ok(()) => return ResponseFuture::call(self.inner.call(request)),
+                    Err(again) => refused = again,
+                },
+                None => {
+                    return ResponseFuture::reject(refuse(&self.respond, refused.refusal));
+                }
             }
-            hope = self.settings.hope(request.headers(), &refused);
-        }
-        let Some(Hope::Later(waiter)) = hope else {
-            return ResponseFuture::reject(refuse(&self.respond, refused.refusal));
         };
         // The service that is ready goes along, and its clone stays.
         let next = self.inner.clone();
