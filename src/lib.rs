@@ -106,7 +106,7 @@ pub use keyring::{JwtKey, KeyId, Keyring, RegisteredClaims, Signer, Status, Veri
 pub mod event;
 
 mod secrets;
-pub use secrets::{Attempt, Secrets};
+pub use secrets::{Attempt, CredentialKind, Secrets};
 
 mod claims;
 pub use claims::{Authentication, Claims, ClaimsError};
