@@ -16,7 +16,7 @@ use crate::{
     clock::{Clock, SystemClock},
     event::{Event, Teller},
     keyring::{JwtKey, Keyring, Settings, ledger::Windows},
-    source::{BoxSource, SourceErrorKind},
+    source::BoxSource,
 };
 
 /// The default overlap window, unless the refresh interval and the time limits ask for more.
@@ -296,8 +296,8 @@ where
     /// current tokio runtime. There is no keyring without a snapshot.
     ///
     /// A source that gives no answer is tried again within the
-    /// [`start_budget`](Self::start_budget). A secret that does not exist or is malformed, and a
-    /// required probe or `prepare` step that refuses, is an error at once: trying again could lock
+    /// [`start_budget`](Self::start_budget). A secret that does not exist or is malformed (see
+    /// [`SourceErrorKind`](crate::source::SourceErrorKind)), and a required probe or `prepare` step that refuses, is an error at once: trying again could lock
     /// an account. With [`jwt_key`](Self::jwt_key), one token is signed and verified before anybody
     /// gets the keyring.
     ///
@@ -408,10 +408,7 @@ where
 /// Whether another try may end better: not where the secret itself is at fault.
 fn may_pass(error: &RefreshError) -> bool {
     match error.source_error() {
-        Some(error) => !matches!(
-            error.kind(),
-            SourceErrorKind::NotFound | SourceErrorKind::Malformed
-        ),
+        Some(error) => !error.kind().is_lasting(),
         // Knocking again on what a probe or `prepare` knocked on could lock an account.
         None => false,
     }

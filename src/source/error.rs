@@ -3,15 +3,18 @@
 use std::{error::Error, fmt, sync::Arc};
 
 /// What kind of failure it was, for an operator's alert. It decides one thing: at the first build
-/// `NotFound` and `Malformed` are errors at once, all others are tried again within the start
-/// budget.
+/// `NotFound`, `Malformed`, `Deleted`, `WrongRegion` and `InvalidRequest` are errors at once, all
+/// others are tried again within the start budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SourceErrorKind {
     /// The secret, or its current version, does not exist.
     NotFound,
-    /// The store refused the caller's identity or its permissions.
+    /// The store does not let this caller read the secret.
     PermissionDenied,
+    /// The caller has no valid identity: its credentials could not be loaded, have expired or were
+    /// revoked.
+    Unauthenticated,
     /// The store asked for fewer calls.
     Throttled,
     /// The store could not be reached, or answered that it cannot serve.
@@ -20,21 +23,46 @@ pub enum SourceErrorKind {
     TimedOut,
     /// The store answered with something that is no secret document.
     Malformed,
+    /// The secret is deleted, or about to be: it exists and gives no value.
+    Deleted,
+    /// The store could not decrypt the value, as where the caller may not use its key.
+    DecryptionFailed,
+    /// The secret is in another Region than the one that was asked.
+    WrongRegion,
+    /// The store cannot understand the question, as where the secret's name is none.
+    InvalidRequest,
     /// Anything else.
     Other,
 }
 
 impl SourceErrorKind {
+    /// Whether the secret itself, or how it is named, is at fault, so that another try ends alike.
+    pub(crate) const fn is_lasting(self) -> bool {
+        matches!(
+            self,
+            Self::NotFound
+                | Self::Malformed
+                | Self::Deleted
+                | Self::WrongRegion
+                | Self::InvalidRequest
+        )
+    }
+
     /// A short, stable name for logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
             Self::PermissionDenied => "permission_denied",
+            Self::Unauthenticated => "unauthenticated",
             Self::Throttled => "throttled",
             Self::Unavailable => "unavailable",
             Self::TimedOut => "timed_out",
             Self::Malformed => "malformed",
+            Self::Deleted => "deleted",
+            Self::DecryptionFailed => "decryption_failed",
+            Self::WrongRegion => "wrong_region",
+            Self::InvalidRequest => "invalid_request",
             Self::Other => "other",
         }
     }

@@ -9,6 +9,7 @@
 //! | [`Memory`] | | versions put in by the program; for tests of your own server |
 //! | a closure | | `Fn() -> impl Future<Output = Result<Versions, SourceError>>` |
 //! | [`File`] | `file` | a mounted directory, such as a Kubernetes Secret |
+//! | [`SecretsManager`] | `aws` | a secret of AWS Secrets Manager, with its staging labels |
 //! | [`Fallback`] | | a second source for a start while the first is down |
 
 use std::{fmt, future::Future, pin::Pin};
@@ -27,6 +28,16 @@ pub use memory::Memory;
 mod file;
 #[cfg(feature = "file")]
 pub use file::File;
+
+#[cfg(feature = "aws")]
+mod window_start;
+#[cfg(feature = "aws")]
+pub use window_start::WindowStart;
+
+#[cfg(feature = "aws")]
+pub mod aws;
+#[cfg(feature = "aws")]
+pub use aws::SecretsManager;
 
 mod fallback;
 pub use fallback::Fallback;

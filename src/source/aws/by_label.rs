@@ -1,0 +1,71 @@
+//! Reading without `DescribeSecret`: each label by itself, until the answers fit together.
+
+use super::{
+    caller::{Caller, Which},
+    error::{Action, Call},
+    labels::{self, Beside, Stages},
+};
+use crate::source::{Side, SourceError, SourceErrorKind, Version, VersionId, Versions};
+
+/// How often the labels are read in one fetch, four calls each time.
+const ATTEMPTS: usize = 5;
+
+/// Labels may move between two calls. What was read between two equal answers for current belongs
+/// together, unless previous is current: then a label came back in between.
+pub(super) async fn read(caller: &Caller) -> Result<(Stages, Versions), SourceError> {
+    for _ in 0..ATTEMPTS {
+        let current = caller.value(Which::Label(labels::CURRENT)).await?;
+        let previous = side(caller, labels::PREVIOUS).await;
+        let pending = side(caller, labels::PENDING).await;
+        let again = caller.value(Which::Label(labels::CURRENT)).await?;
+        if again.id() == current.id() && id(&previous) != Some(current.id()) {
+            return Ok(fit(current, previous, pending));
+        }
+    }
+    let call = Call {
+        action: Action::GetValue,
+        secret: caller.secret().as_str(),
+        version: None,
+        region: None,
+    };
+    let why = format!("the labels moved during each of {ATTEMPTS} readings");
+    Err(call.error(SourceErrorKind::Unavailable, why))
+}
+
+async fn side(caller: &Caller, label: &str) -> Side {
+    match caller.value(Which::Label(label)).await {
+        Ok(version) => Side::Present(version),
+        Err(error) if error.kind() == SourceErrorKind::NotFound => Side::Absent,
+        Err(error) => Side::Unreadable(error),
+    }
+}
+
+fn fit(current: Version, previous: Side, pending: Side) -> (Stages, Versions) {
+    let taken = |pending: &VersionId| pending == current.id() || id(&previous) == Some(pending);
+    let pending = match pending {
+        // AWS leaves the label in place after a success.
+        Side::Present(version) if taken(version.id()) => Side::Absent,
+        other => other,
+    };
+    let stages = Stages {
+        current: current.id().clone(),
+        previous: beside(&previous),
+        pending: beside(&pending),
+    };
+    let mut versions = Versions::new(current);
+    versions.previous = previous;
+    versions.pending = pending;
+    (stages, versions)
+}
+
+fn beside(side: &Side) -> Beside {
+    match side {
+        Side::Absent => Beside::Absent,
+        Side::Present(version) => Beside::Held(version.id().clone()),
+        Side::Unreadable(_) => Beside::Unknown,
+    }
+}
+
+fn id(side: &Side) -> Option<&VersionId> {
+    side.version().map(Version::id)
+}
