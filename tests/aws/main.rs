@@ -15,4 +15,9 @@ mod bed;
 mod secret;
 mod stopped_time;
 
+mod faults;
+mod polls;
 mod reader;
+mod stages;
+mod stale;
+mod windows;

@@ -1,14 +1,15 @@
 //! Two reads by stage, as people write them, and what labels that move between them do to that.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
 use aws_sdk_secretsmanager::Client;
+use tower_secrets::source::{SecretsManager, Source, Version};
 
 use crate::{
-    bed::{client, moto, need},
+    bed::{client, ministack, moto, need},
     proxy::Proxy,
     secret::{Secret, document},
 };
@@ -68,4 +69,54 @@ async fn a_naive_reader_in_the_other_order_skips_the_key_that_was_live() {
         // Tokens of the key that was in use all the while are refused by whoever reads so.
         assert!(live != previous && live != current);
     }
+}
+
+/// The labels move before each of its calls, and each answer is one that the store once showed.
+async fn is_never_torn(server: &str, fetches: usize) {
+    let secret = Secret::create(server).await;
+    let first = secret.holder("AWSCURRENT").await.unwrap();
+    let second = secret.rotate(&document(1)).await;
+    let shown = Arc::new(Mutex::new(vec![first, second]));
+    // The source asks for two values at once.
+    let one_by_one = Arc::new(tokio::sync::Mutex::new(()));
+    let name = secret.name.clone();
+    let proxy = Proxy::start(server).await;
+    proxy.before_each({
+        let shown = shown.clone();
+        move |number| {
+            let (secret, shown) = (secret.clone(), shown.clone());
+            let one_by_one = one_by_one.clone();
+            async move {
+                let _turn = one_by_one.lock().await;
+                let current = shown.lock().unwrap().last().unwrap().clone();
+                let next = secret.put_pending(&document(number)).await;
+                secret.move_stage("AWSCURRENT", Some(&current), Some(&next)).await;
+                shown.lock().unwrap().push(next);
+            }
+        }
+    });
+    let source = SecretsManager::new(client(&proxy.url()), name);
+
+    for _ in 0..fetches {
+        let versions = source.fetch().await.unwrap();
+        source.published(versions.current().id());
+        let id = |version: &Version| version.id().to_string();
+        let pair = [id(versions.previous().unwrap()), id(versions.current())];
+        let shown = shown.lock().unwrap();
+        assert!(shown.windows(2).any(|it| it == pair), "{pair:?}");
+    }
+    println!("{fetches} fetches, {:?}", proxy.tally());
+    assert_eq!(proxy.calls_of("DescribeSecret"), fetches);
+}
+
+#[tokio::test]
+async fn the_source_is_never_torn() {
+    let server = need!(moto());
+    is_never_torn(&server, 300).await;
+}
+
+#[tokio::test]
+async fn the_source_is_never_torn_on_ministack() {
+    let server = need!(ministack());
+    is_never_torn(&server, 100).await;
 }

@@ -3,9 +3,12 @@
 use aws_sdk_secretsmanager::{Client, primitives::Blob};
 use serde::Deserialize;
 use serde_json::json;
-use tower_secrets::{Builder, JwtKey, Keyring, source::Source};
+use tower_secrets::{
+    Builder, JwtKey, Keyring,
+    source::{Memory, Source},
+};
 
-use crate::bed;
+use crate::{bed, support::token};
 
 #[derive(Deserialize)]
 pub(crate) struct App {
@@ -20,6 +23,12 @@ pub(crate) fn document(number: usize) -> String {
         "api_key": format!("api-key-{number}"),
     })
     .to_string()
+}
+
+/// A token of this document's key, signed by somebody who has it already.
+pub(crate) async fn token_of(document: &str) -> String {
+    let keyring = builder(Memory::new(document)).build().await.unwrap();
+    token(&keyring.signer())
 }
 
 pub(crate) fn builder(source: impl Source) -> Builder<App> {
@@ -101,6 +110,11 @@ impl Secret {
         let holds = |stages: &[String]| stages.iter().any(|it| it == stage);
         let mut versions = versions.into_iter();
         versions.find_map(|(id, stages)| holds(&stages).then_some(id))
+    }
+
+    pub(crate) async fn arn(&self) -> String {
+        let describe = self.client.describe_secret().secret_id(&self.name);
+        describe.send().await.unwrap().arn.unwrap()
     }
 
     pub(crate) async fn delete(&self) {

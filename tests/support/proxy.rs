@@ -43,12 +43,21 @@ pub(crate) enum Fault {
     Truncate,
     /// The server is not asked; this is the answer.
     Answer(Answer),
-    /// The server is asked, and its JSON changed.
-    Rewrite(Arc<dyn Fn(&mut Value) + Send + Sync>),
+    /// The server is asked, and its body changed.
+    Rewrite(Arc<dyn Fn(String) -> String + Send + Sync>),
 }
 
 impl Fault {
+    /// Changes the server's JSON.
     pub(crate) fn rewrite(change: impl Fn(&mut Value) + Send + Sync + 'static) -> Self {
+        Self::rewrite_text(move |body| {
+            let mut body = serde_json::from_str(&body).unwrap();
+            change(&mut body);
+            body.to_string()
+        })
+    }
+
+    pub(crate) fn rewrite_text(change: impl Fn(String) -> String + Send + Sync + 'static) -> Self {
         Self::Rewrite(Arc::new(change))
     }
 
@@ -112,8 +121,12 @@ impl Answer {
         }
     }
 
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap()
+    /// The same with other JSON.
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Value)) -> Self {
+        let mut body = serde_json::from_slice(&self.body).unwrap();
+        change(&mut body);
+        self.body = body.to_string().into_bytes();
+        self
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -133,6 +146,7 @@ type Hook = Arc<dyn Fn(usize) -> Ready + Send + Sync>;
 struct State {
     calls: BTreeMap<String, usize>,
     faults: HashMap<Option<&'static str>, Fault>,
+    requests: HashMap<String, String>,
     answers: HashMap<String, Answer>,
     hook: Option<Hook>,
 }
@@ -232,6 +246,11 @@ impl Proxy {
         self.state(|state| state.calls.clone())
     }
 
+    /// What was asked last with this operation: the head and the body.
+    pub(crate) fn last_request(&self, operation: &str) -> String {
+        self.state(|state| state.requests[operation].clone())
+    }
+
     /// What the server answered last to this operation.
     pub(crate) fn last(&self, operation: &str) -> Answer {
         self.state(|state| state.answers[operation].clone())
@@ -286,6 +305,8 @@ async fn serve(socket: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
             let mut state = shared.state.lock().unwrap();
             let number = state.calls.values().sum();
             *state.calls.entry(call.operation.clone()).or_default() += 1;
+            let text = String::from_utf8_lossy(&call.bytes).into_owned();
+            state.requests.insert(call.operation.clone(), text);
             (number, state.hook.clone())
         };
         if let Some(hook) = hook {
@@ -333,9 +354,8 @@ async fn serve(socket: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
             }
             Some(Fault::Truncate) => answer.body.truncate(answer.body.len() / 2),
             Some(Fault::Rewrite(change)) => {
-                let mut body = answer.json();
-                change(&mut body);
-                answer.body = body.to_string().into_bytes();
+                let body = String::from_utf8_lossy(&answer.body).into_owned();
+                answer.body = change(body).into_bytes();
             }
             _ => {}
         }
