@@ -119,7 +119,12 @@ async fn survives(fault: Fault, kind: SourceErrorKind) {
     let server = need!(moto());
     let outage = Outage::prepare(&server).await;
     outage.proxy.set(fault);
-    assert_eq!(outage.last().await, kind, "{:?}", outage.keyring.status().last_failure);
+    assert_eq!(
+        outage.last().await,
+        kind,
+        "{:?}",
+        outage.keyring.status().last_failure
+    );
     outage.proxy.heal();
     outage.is_over().await;
 }
@@ -176,12 +181,7 @@ five_minutes_of! {
 #[tokio::test]
 async fn a_key_that_may_not_be_used() {
     let denied = Fault::error(400, "AccessDeniedException", "Access to KMS is not allowed");
-    survives_at(
-        "GetSecretValue",
-        denied,
-        SourceErrorKind::DecryptionFailed,
-    )
-    .await;
+    survives_at("GetSecretValue", denied, SourceErrorKind::DecryptionFailed).await;
 }
 
 #[tokio::test]

@@ -16,6 +16,9 @@ mod secret;
 mod stopped_time;
 
 mod faults;
+mod identity;
+mod microburst;
+mod ministack;
 mod polls;
 mod reader;
 mod stages;

@@ -77,6 +77,13 @@ impl Secret {
         put.send().await.unwrap().version_id.unwrap()
     }
 
+    /// In one step, as people do it: the new value as AWSCURRENT.
+    pub(crate) async fn put(&self, document: &str) -> String {
+        let put = self.client.put_secret_value().secret_id(&self.name);
+        let put = put.secret_string(document);
+        put.send().await.unwrap().version_id.unwrap()
+    }
+
     /// finishSecret: AWSCURRENT moves here, and AWSPREVIOUS to where it was.
     pub(crate) async fn flip(&self, to: &str) {
         let from = self.holder("AWSCURRENT").await;

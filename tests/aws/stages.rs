@@ -163,7 +163,9 @@ async fn a_label_that_is_removed_takes_previous_out_at_the_next_refresh() {
     assert_eq!(ask(&keyring, &old).await, Ok(Stage::Previous));
 
     let previous = secret.holder("AWSPREVIOUS").await.unwrap();
-    secret.move_stage("AWSPREVIOUS", Some(&previous), None).await;
+    secret
+        .move_stage("AWSPREVIOUS", Some(&previous), None)
+        .await;
     assert!(keyring.refresh().await.unwrap().is_swapped());
     assert_eq!(ask(&keyring, &old).await, Err(StatusCode::UNAUTHORIZED));
     assert!(keyring.current().previous().is_none());
@@ -215,7 +217,8 @@ async fn secrets_of_databases() {
         "engine": "postgres", "host": "db.internal", "port": 5432, "dbname": "app",
         "username": "app", "password": "p", "dbInstanceIdentifier": "x",
     });
-    let as_text = json!({"host": "db.internal", "port": "5432", "username": "app", "password": "p"});
+    let as_text =
+        json!({"host": "db.internal", "port": "5432", "username": "app", "password": "p"});
     let managed = json!({"username": "app", "password": "p"});
     for (document, host, port) in [
         (full, Some("db.internal"), Some(5432)),

@@ -1,9 +1,7 @@
 //! Answers that are older than what is in use: some server behind AWS's name lags.
 
 use serde_json::{Value, json};
-use tower_secrets::{
-    Keyring, keyring::VersionStatus, refresh::Refreshed, source::SecretsManager,
-};
+use tower_secrets::{Keyring, keyring::VersionStatus, refresh::Refreshed, source::SecretsManager};
 
 use crate::{
     bed::{client, moto, need},
@@ -38,13 +36,13 @@ impl Lagging {
     }
 
     fn describes(&self, answer: Answer) {
-        self.proxy
-            .set_for("DescribeSecret", Fault::Answer(answer));
+        self.proxy.set_for("DescribeSecret", Fault::Answer(answer));
     }
 
     async fn rotated_at(&self, date: u64, number: usize) {
         self.secret.rotate(&document(number)).await;
-        self.proxy.set_for("DescribeSecret", changed_at(json!(date)));
+        self.proxy
+            .set_for("DescribeSecret", changed_at(json!(date)));
         assert!(self.keyring.refresh().await.unwrap().is_swapped());
     }
 

@@ -12,7 +12,9 @@ const STEP: Duration = Duration::from_millis(250);
 const TURNS: usize = 40;
 
 /// While it lives, time moves by [`pass`](Self::pass) alone.
-pub(crate) struct StoppedTime(#[expect(dead_code, reason = "dropping it ends it")] mpsc::Sender<()>);
+pub(crate) struct StoppedTime(
+    #[expect(dead_code, reason = "dropping it ends it")] mpsc::Sender<()>,
+);
 
 impl StoppedTime {
     pub(crate) fn begin() -> Self {
