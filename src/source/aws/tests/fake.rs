@@ -261,6 +261,9 @@ impl Drop for Fake {
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
+    if !headers.contains_key("x-amz-target") {
+        return vend(&headers, &body);
+    }
     let text = |name: &str| headers[name].to_str().unwrap();
     let body: Value = serde_json::from_slice(&body).unwrap();
     let field = |name: &str| body[name].as_str().map(str::to_owned);
@@ -319,4 +322,37 @@ async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byt
         }
         Reply::Hang | Reply::Await(_) => std::future::pending().await,
     }
+}
+
+/// Credentials by the token that the caller shows: as ECS and EKS give them to containers, or as
+/// STS does.
+fn vend(headers: &HeaderMap, body: &[u8]) -> Response {
+    let expires = "2099-01-01T00:00:00Z";
+    if let Some(token) = headers.get(AUTHORIZATION).filter(|_| body.is_empty()) {
+        let credentials = json!({
+            "AccessKeyId": token.to_str().unwrap(),
+            "SecretAccessKey": "s",
+            "Token": "t",
+            "Expiration": expires,
+        });
+        return credentials.to_string().into_response();
+    }
+    let form = std::str::from_utf8(body).unwrap();
+    let field = |name: &str| {
+        let mut fields = form.split('&').filter_map(|field| field.split_once('='));
+        fields.find(|(key, _)| *key == name).unwrap().1
+    };
+    assert_eq!(field("Action"), "AssumeRoleWithWebIdentity");
+    assert_eq!(field("RoleSessionName"), "session");
+    let key = field("WebIdentityToken");
+    format!(
+        "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
+         <AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>{key}</AccessKeyId>\
+         <SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>\
+         <Expiration>{expires}</Expiration></Credentials>\
+         <AssumedRoleUser><Arn>arn:aws:sts::1:assumed-role/app/session</Arn>\
+         <AssumedRoleId>A:session</AssumedRoleId></AssumedRoleUser>\
+         </AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>"
+    )
+    .into_response()
 }

@@ -1,6 +1,10 @@
 //! Whose calls they are, when that changes.
 
 use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::Path,
     process::Command,
     sync::{
         Arc, Mutex,
@@ -130,52 +134,103 @@ async fn a_client_without_credentials_is_told_so() {
     assert_eq!(error.kind(), SourceErrorKind::Unauthenticated, "{error}");
 }
 
-/// The environment is the process's, so this test runs itself once more as a process of its own.
-#[tokio::test]
-async fn from_env_reads_a_profile_again_that_was_rotated() {
-    const FILE: &str = "TOWER_SECRETS_TEST_PROFILE";
-    if let Ok(file) = std::env::var(FILE) {
-        return with_profile(&file).await;
-    }
-    let fake = Fake::start().await;
-    accept_only(&fake, "SECOND", "UnrecognizedClientException");
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("credentials");
-    write_profile(&file, "FIRST");
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    child
-        .args(["--exact", "--nocapture"])
-        .arg(format!(
-            "{}::from_env_reads_a_profile_again_that_was_rotated",
-            module()
-        ))
-        .env_clear()
-        .env(FILE, &file)
-        .env("AWS_SHARED_CREDENTIALS_FILE", &file)
-        .env("AWS_CONFIG_FILE", directory.path().join("none"))
-        .env("AWS_REGION", "eu-west-1")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .env("AWS_ENDPOINT_URL", fake.url());
-    let output = tokio::task::spawn_blocking(move || child.output().unwrap());
-    let output = output.await.unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{told}");
-    assert!(told.contains("1 passed"), "{told}");
-    let keys: Vec<String> = fake.calls().into_iter().map(|call| call.key).collect();
-    assert_eq!(keys, ["FIRST", "SECOND", "SECOND"]);
+/// Where the default chain finds the identity, and what its file holds.
+#[derive(Clone, Copy, Debug)]
+enum Found {
+    /// Keys in a profile file, which the SDK reads once.
+    Profile,
+    /// The token of a Kubernetes service account, exchanged at STS.
+    WebIdentity,
+    /// ECS, or EKS Pod Identity: an endpoint, and a token for it.
+    Container,
 }
 
-async fn with_profile(file: &str) {
+const FOUND: [Found; 3] = [Found::Profile, Found::WebIdentity, Found::Container];
+
+impl Found {
+    fn write(self, file: &Path, key: &str) {
+        let text = match self {
+            Self::Profile => {
+                format!("[default]\naws_access_key_id={key}\naws_secret_access_key=s\n")
+            }
+            Self::WebIdentity | Self::Container => key.to_owned(),
+        };
+        fs::write(file, text).unwrap();
+    }
+
+    fn environment(self, file: &Path, server: &str) -> Vec<(&'static str, OsString)> {
+        let file = file.as_os_str().to_owned();
+        match self {
+            Self::Profile => vec![("AWS_SHARED_CREDENTIALS_FILE", file)],
+            Self::WebIdentity => vec![
+                ("AWS_WEB_IDENTITY_TOKEN_FILE", file),
+                ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/app".into()),
+                ("AWS_ROLE_SESSION_NAME", "session".into()),
+            ],
+            Self::Container => vec![
+                ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file),
+                ("AWS_CONTAINER_CREDENTIALS_FULL_URI", server.into()),
+            ],
+        }
+    }
+}
+
+const CHILD: &str = "TOWER_SECRETS_TEST_IDENTITY";
+
+/// The environment is the process's, so this test runs itself once more as a process of its own,
+/// with what a pod has.
+#[tokio::test]
+async fn each_identity_of_the_environment_is_read_again_when_it_was_refused() {
+    if let Ok(child) = env::var(CHILD) {
+        return poll_as_a_child(&child).await;
+    }
+    for (number, found) in FOUND.into_iter().enumerate() {
+        let fake = Fake::start().await;
+        // Revoked at the third poll, long before it expires.
+        let mut polls = 0;
+        fake.order(move |_, call| {
+            polls += usize::from(call.is_describe());
+            let refused = polls >= 3 && call.key != "SECOND";
+            refused.then(|| Reply::error(400, "ExpiredTokenException", ""))
+        });
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("identity");
+        found.write(&file, "FIRST");
+        let mut child = Command::new(env::current_exe().unwrap());
+        let this = "each_identity_of_the_environment_is_read_again_when_it_was_refused";
+        child
+            .args(["--exact", "--nocapture", &format!("{}::{this}", module())])
+            .env_clear()
+            .env(CHILD, format!("{number} {}", file.display()))
+            .env("AWS_CONFIG_FILE", directory.path().join("none"))
+            .env("AWS_SHARED_CREDENTIALS_FILE", directory.path().join("none"))
+            .env("AWS_REGION", "eu-west-1")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_ENDPOINT_URL", fake.url())
+            .envs(found.environment(&file, &fake.url()));
+        let output = tokio::task::spawn_blocking(move || child.output().unwrap());
+        let output = output.await.unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{found:?}: {told}{errors}");
+        assert!(told.contains("1 passed"), "{told}");
+        let polls = fake.calls().into_iter().filter(fake::Call::is_describe);
+        let keys: Vec<String> = polls.map(|call| call.key).collect();
+        assert_eq!(keys, ["FIRST", "FIRST", "FIRST", "SECOND"], "{found:?}");
+    }
+}
+
+async fn poll_as_a_child(child: &str) {
+    let (number, file) = child.split_once(' ').unwrap();
+    let found = FOUND[number.parse::<usize>().unwrap()];
     let source = SecretsManager::from_env(NAME).await;
+    for _ in 0..2 {
+        source.fetch().await.unwrap();
+    }
+    found.write(file.as_ref(), "SECOND");
     let error = source.fetch().await.unwrap_err();
     assert_eq!(error.kind(), SourceErrorKind::Unauthenticated, "{error}");
-    write_profile(file.as_ref(), "SECOND");
     source.fetch().await.unwrap();
-}
-
-fn write_profile(file: &std::path::Path, key: &str) {
-    let text = format!("[default]\naws_access_key_id={key}\naws_secret_access_key=s\n");
-    std::fs::write(file, text).unwrap();
 }
 
 /// This module as the test harness names it: without the crate.
