@@ -20,6 +20,8 @@ pub(crate) mod ledger;
 
 mod authority;
 pub(crate) use authority::{Authority, Judged};
+mod refusals;
+pub(crate) use refusals::{FLIP_INTERVAL, FlipWait};
 
 mod shared;
 pub(crate) use shared::{LoopEnds, Reply, Request, Settings, Shared};
