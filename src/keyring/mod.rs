@@ -178,6 +178,11 @@ impl<T: Send + Sync + 'static> Keyring<T> {
         self.shared.settings.has_jwt_key
     }
 
+    /// Whether a token of an unknown key may be worth a wait.
+    pub(crate) fn waits_for_keys(&self) -> bool {
+        self.shared.waits_for_keys()
+    }
+
     /// Whether the source has been silent for longer than `refuse_after`.
     pub(crate) fn refuses(&self) -> bool {
         let limit = self.shared.settings.refuse_after;

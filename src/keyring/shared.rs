@@ -306,6 +306,10 @@ impl<T> Shared<T> {
             .unwrap_or_else(|_| Err(RefreshError::stopped()))
     }
 
+    pub(super) fn waits_for_keys(&self) -> bool {
+        self.gate.is_some()
+    }
+
     /// A place to wait for the keys that a refresh may bring, for a token that was refused because of
     /// its key alone. `None` where nothing is to be expected of one.
     pub(crate) fn wait_for_key(&self, token: &[u8], policy: &Policy) -> Option<Waiter> {

@@ -134,6 +134,9 @@ impl<T: Send + Sync + 'static> Settings<T> {
         else {
             return None;
         };
+        if self.trusted.is_empty() && !self.keyring.waits_for_keys() {
+            return None;
+        }
         let Credentials::Token(token) = credentials(headers) else {
             return None;
         };

@@ -101,13 +101,13 @@ where
         settings.judge::<C>(token, secrets).map(Some)
     }
 
-    /// Answers a request that was not admitted: with another look where its key may be known by now,
-    /// with the wait for a refresh where that may bring it, else with the refusal.
+    /// Judges a token once more that was refused for its key: by the keys that there are by now, or by
+    /// those that a refresh brings.
     #[cold]
     fn look_again<B, R>(
         &mut self,
         mut request: Request<B>,
-        mut refused: Refused,
+        mut hope: Hope,
     ) -> ResponseFuture<S::Future, R>
     where
         S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
@@ -116,12 +116,16 @@ where
         P: Respond<R> + Clone + Send + 'static,
     {
         let waiter = loop {
+            match hope {
+                Hope::Later(waiter) => break waiter,
+                Hope::Now => {}
+            }
+            let refused = match self.admit(&mut request, View::Newest) {
+                Ok(()) => return ResponseFuture::call(self.inner.call(request)),
+                Err(refused) => refused,
+            };
             match self.settings.hope(request.headers(), &refused) {
-                Some(Hope::Later(waiter)) => break waiter,
-                Some(Hope::Now) => match self.admit(&mut request, View::Newest) {
-                    Ok(()) => return ResponseFuture::call(self.inner.call(request)),
-                    Err(again) => refused = again,
-                },
+                Some(next) => hope = next,
                 None => {
                     return ResponseFuture::reject(refuse(&self.respond, refused.refusal));
                 }
@@ -166,7 +170,10 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match self.admit(&mut request, View::Pinned) {
             Ok(()) => ResponseFuture::call(self.inner.call(request)),
-            Err(refused) => self.look_again(request, refused),
+            Err(refused) => match self.settings.hope(request.headers(), &refused) {
+                None => ResponseFuture::reject(refuse(&self.respond, refused.refusal)),
+                Some(hope) => self.look_again(request, hope),
+            },
         }
     }
 }
