@@ -93,6 +93,8 @@
 
 pub mod clock;
 
+mod guard;
+
 pub mod source;
 
 pub mod refresh;

@@ -18,12 +18,15 @@ pub use trigger::Trigger;
 mod worker;
 
 mod attempt;
+mod candidate;
+mod compose;
+mod held_back;
+mod prove;
 mod quarantine;
 mod recipe;
+mod settle;
 mod view;
 
-mod guard;
-pub(crate) use guard::catch;
 mod parse;
 
 mod parts;

@@ -9,9 +9,10 @@
 //! | [`Memory`] | | versions put in by the program; for tests of your own server |
 //! | a closure | | `Fn() -> impl Future<Output = Result<Versions, SourceError>>` |
 //! | [`File`] | `file` | a mounted directory, such as a Kubernetes Secret |
+//! | [`Combined`] | | several secrets, each with its own source, as one bundle |
 //! | [`Fallback`] | | a second source for a start while the first is down |
 
-use std::{fmt, future::Future, pin::Pin};
+use std::{fmt, future::Future, pin::Pin, time::Duration};
 
 mod version;
 pub(crate) use version::Side;
@@ -27,6 +28,9 @@ pub use memory::Memory;
 mod file;
 #[cfg(feature = "file")]
 pub use file::File;
+
+pub(crate) mod combined;
+pub use combined::Combined;
 
 mod fallback;
 pub use fallback::Fallback;
@@ -82,6 +86,12 @@ pub trait Source: Send + Sync + 'static {
         let _ = current;
     }
 
+    /// Tells the source how long one fetch may take, before the first: for a source that divides the
+    /// time among several calls. What takes longer is dropped anyway. It must not block.
+    fn set_fetch_limit(&self, limit: Duration) {
+        let _ = limit;
+    }
+
     /// A short name for logs and errors, such as a path or an ARN; never a value.
     fn name(&self) -> String {
         "source".to_owned()
@@ -128,6 +138,7 @@ trait ErasedSource: Send + Sync {
     fn fetch_boxed(&self) -> BoxFuture<'_, Result<Versions, SourceError>>;
     fn changed_boxed(&self) -> BoxFuture<'_, ()>;
     fn tell_published(&self, current: &VersionId);
+    fn tell_fetch_limit(&self, limit: Duration);
     fn own_name(&self) -> String;
 }
 
@@ -142,6 +153,10 @@ impl<S: Source> ErasedSource for S {
 
     fn tell_published(&self, current: &VersionId) {
         self.published(current);
+    }
+
+    fn tell_fetch_limit(&self, limit: Duration) {
+        self.set_fetch_limit(limit);
     }
 
     fn own_name(&self) -> String {
@@ -160,6 +175,10 @@ impl Source for BoxSource {
 
     fn published(&self, current: &VersionId) {
         self.0.tell_published(current);
+    }
+
+    fn set_fetch_limit(&self, limit: Duration) {
+        self.0.tell_fetch_limit(limit);
     }
 
     fn name(&self) -> String {
