@@ -11,7 +11,10 @@ use crate::{
         key::PreparedKey,
         ledger::{Beside, Candidate, KeySide, Proved, Withdrawn},
     },
-    source::{Side, Stage, Version, VersionId, Versions, combined::Part},
+    source::{
+        Side, Stage, Version, VersionId, Versions,
+        combined::{Part, combination},
+    },
 };
 
 impl<Raw, T> Refresher<Raw, T>
@@ -75,13 +78,20 @@ where
         if versions.parts.is_empty() || versions.previous().is_none() {
             return self.beside(&versions.previous, Stage::Previous, events);
         }
-        let built = match self.recipe.make {
+        let built_only = match self.recipe.make {
             Make::Same(_) => &[],
             Make::Prepared(_) => built,
         };
         let now = self.clock.now();
-        let shown = self.part_windows.previous(versions, built, now);
-        self.beside(&Side::Present(shown), Stage::Previous, events)
+        let shown = self.part_windows.previous(versions, built_only, now);
+        if shown.id() == versions.current.id() {
+            return Beside::Absent;
+        }
+        match self.beside(&Side::Present(shown), Stage::Previous, events) {
+            // Then the ledger keeps what it has, which must not outlive a part's withdrawal.
+            Beside::Unusable if !is_vouched_for(versions, built) => Beside::Absent,
+            beside => beside,
+        }
     }
 
     /// Verification alone is what a pending version is for, so other parts do not matter to it.
@@ -153,6 +163,15 @@ where
         };
         Ok(proved(version, bundle, keys))
     }
+}
+
+/// Whether the bundle that would be previous without another word, the last but the current one, is of
+/// versions that each part still has.
+fn is_vouched_for(versions: &Versions, built: &[VersionId]) -> bool {
+    let mut others = built.iter().rev().filter(|id| *id != versions.current.id());
+    others
+        .next()
+        .is_none_or(|id| combination(&versions.parts, id).is_some())
 }
 
 fn proved<T>(version: &Version, bundle: Option<Arc<T>>, keys: Vec<Arc<PreparedKey>>) -> Proved<T> {

@@ -86,9 +86,10 @@ impl PartWindows {
         now: Now,
     ) {
         for Part { name, versions, .. } in &versions.parts {
-            self.0
-                .retain(|it, (id, _)| it != name || id != versions.current.id());
-            let Some(previous) = versions.previous() else {
+            let current = versions.current.id();
+            self.0.retain(|it, (id, _)| it != name || id != current);
+            let is_other = |it: &&Version| it.id() != current;
+            let Some(previous) = versions.previous().filter(is_other) else {
                 continue;
             };
             if self.0.get(name).is_some_and(|(id, _)| id == previous.id()) {
@@ -119,39 +120,48 @@ impl PartWindows {
         }
     }
 
-    /// The composed previous without what is over. With `built`, one of these bundles, if it is
-    /// still vouched for: where bundles own resources, what was never built cannot be shown.
+    /// The composed previous without what is over, until the last of its windows ends. With `built`, one
+    /// of these bundles if it is still vouched for: where bundles own resources, what was never built
+    /// cannot be shown.
     pub(super) fn previous(&self, versions: &Versions, built: &[VersionId], now: Now) -> Version {
-        let is_open = |part: &Part, previous: &Version| {
-            let ends = self.0.get(&part.name).filter(|(id, _)| id == previous.id());
-            ends.is_some_and(|(_, end)| *end > now.mono)
-                && previous.expires().is_none_or(|end| end > now.wall)
-        };
-        let parts: Vec<Part> = versions
-            .parts
-            .iter()
-            .cloned()
-            .map(|mut part| {
-                if !part
-                    .versions
-                    .previous()
-                    .is_some_and(|it| is_open(&part, it))
-                {
-                    part.versions.previous = Side::Absent;
-                }
-                part
-            })
-            .collect();
+        let mut parts = versions.parts.clone();
+        let mut rest = Duration::ZERO;
+        for part in &mut parts {
+            match self.rest(part, now) {
+                Some(own) => rest = rest.max(own),
+                None => part.versions.previous = Side::Absent,
+            }
+        }
         let whole = splice(&parts, |part| {
             part.versions.previous().unwrap_or(part.versions.current())
         });
-        if built.is_empty() || built.contains(whole.id()) {
-            return whole;
+        let mut others = built.iter().filter(|id| *id != versions.current.id());
+        let shown = if built.contains(whole.id()) {
+            whole
+        } else {
+            let known = others.find_map(|id| combination(&parts, id));
+            known.unwrap_or(whole)
+        };
+        match now.wall.checked_add(rest) {
+            Some(end) => {
+                let end = shown.expires().map_or(end, |own| own.min(end));
+                shown.not_after(end)
+            }
+            None => shown,
         }
-        let built = built.iter().filter(|id| *id != versions.current.id());
-        built
-            .filter_map(|id| combination(&parts, id))
-            .next()
-            .unwrap_or(whole)
+    }
+
+    /// How long the window of this part's previous is still open.
+    fn rest(&self, part: &Part, now: Now) -> Option<Duration> {
+        let previous = part.versions.previous()?;
+        let (_, end) = self
+            .0
+            .get(&part.name)
+            .filter(|(id, _)| id == previous.id())?;
+        let rest = end.checked_sub(now.mono).filter(|rest| !rest.is_zero())?;
+        previous
+            .expires()
+            .is_none_or(|end| end > now.wall)
+            .then_some(rest)
     }
 }

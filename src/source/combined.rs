@@ -63,14 +63,14 @@ const SHARE: f64 = 0.8;
 /// # Versions
 ///
 /// A version is named by those of the parts, in the order of their names: `db=2,jwt=1`. A `,` in the
-/// id of a part is written `%2C`, and a `%` is `%25`. It is this name that
-/// [`revoke`](crate::Keyring::revoke) takes.
+/// id of a part is written `%2C`, and a `%` is `%25`. [`revoke`](crate::Keyring::revoke) takes this
+/// name, and refuses the keys of that combination in whatever other one they are.
 ///
 /// The *previous* version exists where any part has one, and holds, of each part, its previous or
 /// else its current; the same goes for *pending*. Of a part whose own window is over it holds the
-/// current one. Its window began when the last of them was replaced, and it ends at the earliest
-/// `not_after`. Behind a [`prepare`](crate::Builder::prepare) step it is a bundle that this process
-/// has built, as long as each part still vouches for what is in it.
+/// current one, from the next swap on. Its window ends with the last one of its parts, or at the
+/// earliest `not_after`. Behind a [`prepare`](crate::Builder::prepare) step it is a bundle that this
+/// process has built, as long as each part still vouches for what is in it.
 ///
 /// # Windows
 ///
@@ -90,7 +90,8 @@ const SHARE: f64 = 0.8;
 /// answered. No part may take more than 80 % of the
 /// [time limit of a fetch](crate::Builder::fetch_limit).
 ///
-/// A [`part_probe`](crate::Builder::part_probe) refuses a new version of one part only.
+/// A [`part_probe`](crate::Builder::part_probe) refuses a new version of one part only. What refuses a
+/// bundle otherwise (its type, a key, `prepare`, another probe) refuses it as a whole.
 pub struct Combined {
     members: Vec<Member>,
     flaw: Option<String>,
@@ -119,8 +120,8 @@ impl Combined {
     /// Adds a part: the member `name` of the bundle, whose documents come from `source`. Each of
     /// them must be one JSON value of any type.
     ///
-    /// A name that is empty, taken, or holds a `,` or `=`, is an error of the first fetch, and so is a source that is
-    /// a `Combined` itself: windows are kept for the parts of one.
+    /// A name that is empty, taken, or holds a `,` or `=`, is an error of the first fetch, and so is a
+    /// source that is a `Combined` itself: windows are kept for the parts of one.
     #[must_use]
     pub fn with(mut self, name: impl Into<Arc<str>>, source: impl Source) -> Self {
         let name = name.into();

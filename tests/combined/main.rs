@@ -7,5 +7,6 @@ mod support;
 
 mod outages;
 mod probes;
+mod shapes;
 mod windows;
 mod world;

@@ -1,7 +1,11 @@
 //! A keyring over a database password and a signing key, each a secret of its own.
 
 use std::{
-    sync::Arc,
+    future::{Ready, ready},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -150,11 +154,11 @@ pub(crate) async fn seen(events: &mut Events) -> Vec<Event> {
 
 /// A probe on the database that fails for passwords that begin with `bad`, and counts its logins.
 pub(crate) fn login(
-    logins: Arc<std::sync::atomic::AtomicU32>,
-) -> impl Fn(Arc<App>) -> std::future::Ready<Result<(), &'static str>> + Send + Sync {
+    logins: Arc<AtomicU32>,
+) -> impl Fn(Arc<App>) -> Ready<Result<(), &'static str>> + Send + Sync {
     move |app| {
-        logins.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        logins.fetch_add(1, Ordering::SeqCst);
         let good = !app.db.password.starts_with("bad");
-        std::future::ready(good.then_some(()).ok_or("wrong password"))
+        ready(good.then_some(()).ok_or("wrong password"))
     }
 }
