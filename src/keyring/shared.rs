@@ -13,14 +13,15 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::{
     Keyring,
     cache::TokenCache,
-    ledger::{Candidate, Ledger, Windows},
+    ledger::{Candidate, Ledger, Windows, Withdrawn},
     refusals::Refusals,
     status::Health,
 };
 use crate::{
     clock::{Clock, Now},
     event::{Event, Teller},
-    refresh::{RefreshError, Refreshed, Trigger, catch},
+    guard::catch,
+    refresh::{RefreshError, Refreshed, Trigger},
     secrets::Secrets,
     snapshot::{Cell, DropSignal, Snapshot},
     source::VersionId,
@@ -170,16 +171,21 @@ impl<T> Shared<T> {
     }
 
     /// Drops previous although the new current was refused.
-    pub(crate) fn withdraw_previous(&self) {
+    pub(crate) fn withdraw_previous(&self, what: Withdrawn) {
         self.change(|ledger, now| {
-            let told = ledger.withdraw_previous(now);
+            let told = ledger.withdraw_previous(what, now);
             (!told.is_empty()).then_some(told)
         });
     }
 
-    pub(crate) fn shorten_previous(&self, id: &VersionId, not_after: SystemTime) {
+    pub(crate) fn shorten_bundle(&self, version: &VersionId, not_after: SystemTime) {
         let now = self.clock.now();
-        self.books().ledger.shorten_previous(id, not_after, now);
+        self.books().ledger.shorten_bundle(version, not_after, now);
+    }
+
+    pub(crate) fn shorten_keys(&self, version: &VersionId, not_after: SystemTime) {
+        let now = self.clock.now();
+        self.books().ledger.shorten_keys(version, not_after, now);
     }
 
     /// Lets go of what is over by now.

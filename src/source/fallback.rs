@@ -117,6 +117,11 @@ impl Source for Fallback {
         self.other.published(current);
     }
 
+    fn set_fetch_limit(&self, limit: Duration) {
+        self.primary.set_fetch_limit(limit);
+        self.other.set_fetch_limit(limit);
+    }
+
     fn name(&self) -> String {
         format!("{}, else {}", self.primary.name(), self.other.name())
     }

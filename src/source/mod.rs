@@ -10,9 +10,10 @@
 //! | a closure | | `Fn() -> impl Future<Output = Result<Versions, SourceError>>` |
 //! | [`File`] | `file` | a mounted directory, such as a Kubernetes Secret |
 //! | [`SecretsManager`] | `aws` | a secret of AWS Secrets Manager, with its staging labels |
+//! | [`Combined`] | | several secrets, each with its own source, as one bundle |
 //! | [`Fallback`] | | a second source for a start while the first is down |
 
-use std::{fmt, future::Future, pin::Pin};
+use std::{fmt, future::Future, pin::Pin, time::Duration};
 
 mod version;
 pub(crate) use version::Side;
@@ -38,6 +39,9 @@ pub use window_start::WindowStart;
 pub mod aws;
 #[cfg(feature = "aws")]
 pub use aws::SecretsManager;
+
+pub(crate) mod combined;
+pub use combined::Combined;
 
 mod fallback;
 pub use fallback::Fallback;
@@ -93,6 +97,12 @@ pub trait Source: Send + Sync + 'static {
         let _ = current;
     }
 
+    /// Tells the source how long one fetch may take, before the first: for a source that divides the
+    /// time among several calls. What takes longer is dropped anyway. It must not block.
+    fn set_fetch_limit(&self, limit: Duration) {
+        let _ = limit;
+    }
+
     /// A short name for logs and errors, such as a path or an ARN; never a value.
     fn name(&self) -> String {
         "source".to_owned()
@@ -139,6 +149,7 @@ trait ErasedSource: Send + Sync {
     fn fetch_boxed(&self) -> BoxFuture<'_, Result<Versions, SourceError>>;
     fn changed_boxed(&self) -> BoxFuture<'_, ()>;
     fn tell_published(&self, current: &VersionId);
+    fn tell_fetch_limit(&self, limit: Duration);
     fn own_name(&self) -> String;
 }
 
@@ -153,6 +164,10 @@ impl<S: Source> ErasedSource for S {
 
     fn tell_published(&self, current: &VersionId) {
         self.published(current);
+    }
+
+    fn tell_fetch_limit(&self, limit: Duration) {
+        self.set_fetch_limit(limit);
     }
 
     fn own_name(&self) -> String {
@@ -171,6 +186,10 @@ impl Source for BoxSource {
 
     fn published(&self, current: &VersionId) {
         self.0.tell_published(current);
+    }
+
+    fn set_fetch_limit(&self, limit: Duration) {
+        self.0.tell_fetch_limit(limit);
     }
 
     fn name(&self) -> String {
