@@ -94,17 +94,20 @@ where
         }
     }
 
-    /// Verification alone is what a pending version is for, so other parts do not matter to it.
+    /// Where another part's pending value cannot be read, the key's own part is pending all the same.
     fn pending(&self, versions: &Versions, events: &Teller) -> Beside<T> {
-        let part = self.key_part.of(versions);
-        let own = part.and_then(|part| Some((part, part.versions.pending()?)));
-        let pending = match (own, versions.pending()) {
-            (Some((part, own)), Some(whole)) => {
-                Side::Present(with(&versions.parts, part, own).renamed(whole.id().clone()))
-            }
-            _ => versions.pending.clone(),
+        let whole = self.beside(&versions.pending, Stage::Pending, events);
+        let (Beside::Unusable, Some(id)) = (&whole, versions.pending().map(Version::id)) else {
+            return whole;
         };
-        self.beside(&pending, Stage::Pending, events)
+        let part = self.key_part.of(versions);
+        match part.and_then(|part| Some((part, part.versions.pending()?))) {
+            Some((part, own)) => {
+                let alone = with(&versions.parts, part, own).renamed(id.clone());
+                self.beside(&Side::Present(alone), Stage::Pending, events)
+            }
+            None => whole,
+        }
     }
 
     /// What the part that the keys are in says of them.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tower_secrets::{
-    Refreshed,
+    Attempt, CredentialKind, Refreshed,
     event::Event,
     source::{Memory, Stage, Version, Versions},
 };
@@ -326,6 +326,24 @@ async fn a_pending_key_ignores_what_other_parts_stage() {
     world.refresh().await;
     assert_eq!(world.ask(&second).await, Ok(Stage::Current));
     assert_eq!(world.version().as_str(), "db=1,jwt=2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_user_finds_its_pending_password_beside_a_pending_key() {
+    let world = World::new().await;
+    world.jwt.stage_pending(key(2));
+    world.db.stage_pending(password("two"));
+    world.refresh().await;
+    let only_two = |app: Arc<App>| async move {
+        match app.db.password.as_str() {
+            "two" => Ok(()),
+            other => Err(Attempt::Unauthenticated(other.to_owned())),
+        }
+    };
+    let secrets = world.keyring.current();
+    let kind = CredentialKind::single_user();
+    secrets.try_each_as(kind, only_two).await.unwrap();
+    assert_eq!(secrets.db.password, "one");
 }
 
 #[tokio::test(start_paused = true)]
