@@ -10,6 +10,7 @@
 //! | a closure | | `Fn() -> impl Future<Output = Result<Versions, SourceError>>` |
 //! | [`File`] | `file` | a mounted directory, such as a Kubernetes Secret |
 //! | [`SecretsManager`] | `aws` | a secret of AWS Secrets Manager, with its staging labels |
+//! | [`Vault`] | `vault` | a secret of a Vault or OpenBao KV engine, version 2 |
 //! | [`Fallback`] | | a second source for a start while the first is down |
 
 use std::{fmt, future::Future, pin::Pin};
@@ -29,15 +30,23 @@ mod file;
 #[cfg(feature = "file")]
 pub use file::File;
 
-#[cfg(feature = "aws")]
+#[cfg(any(feature = "file", feature = "vault"))]
+mod rfc3339;
+
+#[cfg(any(feature = "aws", feature = "vault"))]
 mod window_start;
-#[cfg(feature = "aws")]
+#[cfg(any(feature = "aws", feature = "vault"))]
 pub use window_start::WindowStart;
 
 #[cfg(feature = "aws")]
 pub mod aws;
 #[cfg(feature = "aws")]
 pub use aws::SecretsManager;
+
+#[cfg(feature = "vault")]
+pub mod vault;
+#[cfg(feature = "vault")]
+pub use vault::{Vault, VaultAuth, VaultClient};
 
 mod fallback;
 pub use fallback::Fallback;

@@ -1,0 +1,126 @@
+//! What a secret's metadata says of its stages.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::SystemTime,
+};
+
+use serde::Deserialize;
+
+use super::super::{SourceError, SourceErrorKind, VersionId, rfc3339::rfc3339};
+
+/// The key of `custom_metadata` that names the version which is about to come into use.
+const PENDING: &str = "pending";
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Metadata {
+    versions: BTreeMap<u64, About>,
+    custom_metadata: Option<HashMap<String, String>>,
+    updated_time: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct About {
+    created_time: String,
+    #[serde(default)]
+    deletion_time: String,
+    #[serde(default)]
+    destroyed: bool,
+}
+
+/// One version by its number and its creation, since numbers begin anew after a secret's
+/// metadata was deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) number: u64,
+    pub(super) created_time: String,
+    pub(super) created_at: Option<SystemTime>,
+}
+
+impl Named {
+    pub(super) fn id(&self) -> VersionId {
+        VersionId::new(format!("{}@{}", self.number, self.created_time))
+    }
+}
+
+/// Which version plays which role.
+#[derive(Debug)]
+pub(super) struct Stages {
+    pub(super) current: Named,
+    pub(super) previous: Option<Named>,
+    pub(super) pending: Option<Named>,
+    pub(super) last_changed: Option<SystemTime>,
+}
+
+impl Metadata {
+    /// Current is the newest version that `custom_metadata.pending` does not name, previous the
+    /// next live one below it.
+    ///
+    /// # Errors
+    /// When there is no current, when it was deleted, and when it cannot be told because what
+    /// `custom_metadata.pending` holds is no number.
+    pub(super) fn stages(&self, now: SystemTime) -> Result<Stages, SourceError> {
+        let staged = self.staged()?;
+        let mut others = self
+            .versions
+            .iter()
+            .rev()
+            .filter(|(n, _)| Some(**n) != staged);
+        let Some((number, newest)) = others.next() else {
+            let message = match staged {
+                Some(n) if self.versions.contains_key(&n) => "only a pending version exists",
+                _ => "no version exists",
+            };
+            return Err(SourceError::new(SourceErrorKind::NotFound, message));
+        };
+        if let Some(how) = newest.how_it_went(now) {
+            let message = format!("version {number}, the newest, was {how}");
+            return Err(SourceError::new(SourceErrorKind::Deleted, message));
+        }
+        let previous = others.find(|(_, about)| about.how_it_went(now).is_none());
+        let pending = staged
+            .and_then(|n| self.versions.get_key_value(&n))
+            .filter(|(_, about)| about.how_it_went(now).is_none());
+        Ok(Stages {
+            current: newest.named(*number),
+            previous: previous.map(|(n, about)| about.named(*n)),
+            pending: pending.map(|(n, about)| about.named(*n)),
+            last_changed: self.updated_time.as_deref().and_then(rfc3339),
+        })
+    }
+
+    fn staged(&self) -> Result<Option<u64>, SourceError> {
+        let custom = self.custom_metadata.as_ref();
+        let Some(text) = custom.and_then(|custom| custom.get(PENDING)) else {
+            return Ok(None);
+        };
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|_| {
+            let message = format!("custom_metadata.{PENDING} is not the number of a version");
+            SourceError::new(SourceErrorKind::Malformed, message)
+        })
+    }
+}
+
+impl About {
+    /// `None` while it is there. With `delete_version_after`, a live version has a
+    /// `deletion_time` in the future.
+    fn how_it_went(&self, now: SystemTime) -> Option<&'static str> {
+        if self.destroyed {
+            return Some("destroyed");
+        }
+        let is_over = !self.deletion_time.is_empty()
+            && rfc3339(&self.deletion_time).is_none_or(|at| at <= now);
+        is_over.then_some("deleted")
+    }
+
+    fn named(&self, number: u64) -> Named {
+        Named {
+            number,
+            created_time: self.created_time.clone(),
+            created_at: rfc3339(&self.created_time),
+        }
+    }
+}
