@@ -6,3 +6,4 @@ mod server;
 mod tap;
 
 mod kv;
+mod session;

@@ -1,16 +1,18 @@
 //! A pipe in front of a server that writes down each call, and can be shut.
 
-use std::sync::{Arc, Mutex};
-
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream},
+    sync::{
+        Mutex,
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    },
     task::JoinHandle,
 };
 
 pub(crate) struct Tap {
     pub(crate) address: String,
-    calls: Arc<Mutex<Vec<String>>>,
+    calls: Mutex<UnboundedReceiver<String>>,
     task: JoinHandle<()>,
 }
 
@@ -18,25 +20,28 @@ impl Tap {
     pub(crate) async fn open(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let calls = Arc::new(Mutex::new(Vec::new()));
-        let task = tokio::spawn({
-            let calls = calls.clone();
-            async move {
-                while let Ok((client, _)) = listener.accept().await {
-                    tokio::spawn(pipe(client, port, calls.clone()));
-                }
+        let (told, calls) = unbounded_channel();
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(pipe(client, port, told.clone()));
             }
         });
         Self {
             address,
-            calls,
+            calls: Mutex::new(calls),
             task,
         }
     }
 
     /// The calls since this was asked last: method and path.
     pub(crate) fn calls(&self) -> Vec<String> {
-        std::mem::take(&mut self.calls.lock().unwrap())
+        let mut calls = self.calls.try_lock().unwrap();
+        std::iter::from_fn(|| calls.try_recv().ok()).collect()
+    }
+
+    /// The next call, as soon as it is made.
+    pub(crate) async fn next_call(&self) -> String {
+        self.calls.lock().await.recv().await.unwrap()
     }
 }
 
@@ -46,7 +51,7 @@ impl Drop for Tap {
     }
 }
 
-async fn pipe(client: TcpStream, port: u16, calls: Arc<Mutex<Vec<String>>>) {
+async fn pipe(client: TcpStream, port: u16, calls: UnboundedSender<String>) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else {
         return;
     };
@@ -59,7 +64,7 @@ async fn pipe(client: TcpStream, port: u16, calls: Arc<Mutex<Vec<String>>>) {
         let text = String::from_utf8_lossy(&buffer[..read]);
         let line = text.lines().next().unwrap_or_default();
         if let Some(call) = line.strip_suffix(" HTTP/1.1") {
-            calls.lock().unwrap().push(call.replace(" /v1/", " "));
+            let _ = calls.send(call.replace(" /v1/", " "));
         }
         if to_server.write_all(&buffer[..read]).await.is_err() {
             return;

@@ -14,6 +14,11 @@ const PENDING: &str = "pending";
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Metadata {
+    created_time: String,
+    current_version: u64,
+    /// OpenBao counts changes of the metadata itself, too.
+    #[serde(default)]
+    current_metadata_version: u64,
     versions: BTreeMap<u64, About>,
     custom_metadata: Option<HashMap<String, String>>,
     updated_time: Option<String>,
@@ -39,8 +44,12 @@ pub(super) struct Named {
 
 impl Named {
     pub(super) fn id(&self) -> VersionId {
-        VersionId::new(format!("{}@{}", self.number, self.created_time))
+        id(self.number, &self.created_time)
     }
+}
+
+pub(super) fn id(number: u64, created_time: &str) -> VersionId {
+    VersionId::new(format!("{number}@{created_time}"))
 }
 
 /// Which version plays which role.
@@ -52,7 +61,39 @@ pub(super) struct Stages {
     pub(super) last_changed: Option<SystemTime>,
 }
 
+impl Stages {
+    pub(super) fn name(&self, id: &VersionId) -> bool {
+        let beside = [&self.previous, &self.pending].into_iter().flatten();
+        let mut all = beside.chain([&self.current]);
+        all.any(|named| named.id() == *id)
+    }
+}
+
+/// How far a secret has come; numbers only grow.
+#[derive(Clone, Debug)]
+pub(super) struct Progress {
+    created_time: String,
+    version: u64,
+    metadata_version: u64,
+}
+
+impl Progress {
+    /// Whether this was read from a server that has not heard of what was read before.
+    pub(super) fn is_behind(&self, seen: &Self) -> bool {
+        self.created_time == seen.created_time
+            && (self.version < seen.version || self.metadata_version < seen.metadata_version)
+    }
+}
+
 impl Metadata {
+    pub(super) fn progress(&self) -> Progress {
+        Progress {
+            created_time: self.created_time.clone(),
+            version: self.current_version,
+            metadata_version: self.current_metadata_version,
+        }
+    }
+
     /// Current is the newest version that `custom_metadata.pending` does not name, previous the
     /// next live one below it.
     ///

@@ -11,11 +11,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use self::{
-    http::{Answer, Request},
-    metadata::{Metadata, Named, Stages},
+    http::Request,
+    metadata::{Metadata, Named, Progress, Stages},
 };
 use super::{
-    Source, SourceError, SourceErrorKind, Stage, Version, VersionId, Versions, WindowStart,
+    Side, Source, SourceError, SourceErrorKind, Version, VersionId, Versions, WindowStart,
     window_start::Dates,
 };
 
@@ -37,8 +37,15 @@ pub struct Vault {
     mount: String,
     path: String,
     window_start: WindowStart,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Default)]
+struct Memory {
     /// Versions never change, so what was read once is kept while a stage names it.
-    held: Mutex<HashMap<VersionId, Version>>,
+    values: HashMap<VersionId, Version>,
+    /// The newest answer.
+    seen: Option<(Progress, Versions)>,
 }
 
 impl Vault {
@@ -50,7 +57,7 @@ impl Vault {
             mount: "secret".to_owned(),
             path: path.into().trim_matches('/').to_owned(),
             window_start: WindowStart::default(),
-            held: Mutex::default(),
+            memory: Mutex::default(),
         }
     }
 
@@ -69,71 +76,74 @@ impl Vault {
         self
     }
 
-    async fn stages(&self) -> Result<Stages, SourceError> {
+    async fn metadata(&self) -> Result<Metadata, SourceError> {
         let request = Request::get(format!("{}/metadata/{}", self.mount, self.path));
         let (answer, _) = self.client.ask(&request).await?;
-        if !answer.is_success() {
-            return Err(self.refusal(&answer));
-        }
-        let metadata: Metadata = answer.data()?;
-        metadata.stages(SystemTime::now()).map_err(|error| {
-            SourceError::new(
-                error.kind(),
-                format!("`{}/{}`: {error}", self.mount, self.path),
-            )
-        })
+        answer.data()
     }
 
-    fn refusal(&self, answer: &Answer) -> SourceError {
-        answer.refusal(None)
+    fn error(&self, kind: SourceErrorKind, why: impl fmt::Display) -> SourceError {
+        SourceError::new(kind, format!("`{}/{}`: {why}", self.mount, self.path))
     }
 
     /// A version's value, from memory where it was read before.
     async fn version(&self, named: &Named) -> Result<Version, SourceError> {
         let id = named.id();
-        if let Some(version) = self.held().get(&id) {
-            return Ok(version.clone());
+        let held = self.memory().values.get(&id).cloned();
+        if let Some(version) = held {
+            return Ok(version);
         }
         let path = format!("{}/data/{}", self.mount, self.path);
         let request = Request::get(path).version(named.number);
         let (answer, _) = self.client.ask(&request).await?;
         if answer.is_not_found() && answer.has_data() {
-            let message = format!(
-                "`{}/{}`: version {} was deleted meanwhile",
-                self.mount, self.path, named.number
-            );
-            return Err(SourceError::new(SourceErrorKind::Deleted, message));
-        }
-        if !answer.is_success() {
-            return Err(self.refusal(&answer));
+            let why = format!("version {} was deleted meanwhile", named.number);
+            return Err(self.error(SourceErrorKind::Deleted, why));
         }
         let read: Read<'_> = answer.data()?;
-        if read.metadata.version != named.number || read.metadata.created_time != named.created_time
-        {
-            let message = format!(
-                "`{}/{}`: asked for version {id} and got {}@{}",
-                self.mount, self.path, read.metadata.version, read.metadata.created_time
-            );
-            return Err(SourceError::new(SourceErrorKind::Other, message));
+        let got = read.metadata;
+        if got.id() != id {
+            let why = format!("asked for version {id} and got {}", got.id());
+            return Err(self.error(SourceErrorKind::Other, why));
         }
         let document = read.data.get().as_bytes();
         let mut version = Version::new(id.clone(), document);
         if let Some(at) = named.created_at {
             version = version.created_at(at);
         }
-        self.held().insert(id, version.clone());
+        self.memory().values.insert(id, version.clone());
         Ok(version)
     }
 
-    async fn side(&self, named: &Option<Named>) -> Option<Result<Version, SourceError>> {
+    async fn beside(&self, named: &Option<Named>) -> Side {
         match named {
-            Some(named) => Some(self.version(named).await),
-            None => None,
+            Some(named) => self
+                .version(named)
+                .await
+                .map_or_else(Side::Unreadable, Side::Present),
+            None => Side::Absent,
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<VersionId, Version>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Says when previous stopped being current.
+    fn dated(&self, previous: Side, stages: &Stages) -> Side {
+        let Side::Present(version) = previous else {
+            return previous;
+        };
+        let began = self.window_start.of(&Dates {
+            current_created: stages.current.created_at,
+            previous_created: version.created(),
+            last_changed: stages.last_changed,
+            last_rotated: None,
+        });
+        Side::Present(match began {
+            Some(began) => version.replaced_at(began),
+            None => version,
+        })
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -151,45 +161,35 @@ struct ReadAbout {
     created_time: String,
 }
 
+impl ReadAbout {
+    fn id(&self) -> VersionId {
+        metadata::id(self.version, &self.created_time)
+    }
+}
+
 impl Source for Vault {
     async fn fetch(&self) -> Result<Versions, SourceError> {
-        let stages = self.stages().await?;
+        let metadata = self.metadata().await?;
+        let progress = metadata.progress();
+        if let Some((seen, versions)) = &self.memory().seen
+            && progress.is_behind(seen)
+        {
+            return Ok(versions.clone());
+        }
+        let stages = metadata
+            .stages(SystemTime::now())
+            .map_err(|error| self.error(error.kind(), &error))?;
+        self.memory().values.retain(|id, _| stages.name(id));
         let (current, previous, pending) = tokio::join!(
             self.version(&stages.current),
-            self.side(&stages.previous),
-            self.side(&stages.pending),
+            self.beside(&stages.previous),
+            self.beside(&stages.pending),
         );
-        let named = [
-            Some(&stages.current),
-            stages.previous.as_ref(),
-            stages.pending.as_ref(),
-        ];
-        let named: Vec<VersionId> = named.into_iter().flatten().map(Named::id).collect();
-        self.held().retain(|id, _| named.contains(id));
-
         let mut versions = Versions::new(current?);
-        match previous {
-            Some(Ok(version)) => {
-                let dates = Dates {
-                    current_created: stages.current.created_at,
-                    previous_created: version.created(),
-                    last_changed: stages.last_changed,
-                    last_rotated: None,
-                };
-                let version = match self.window_start.of(&dates) {
-                    Some(at) => version.replaced_at(at),
-                    None => version,
-                };
-                versions = versions.with_previous(version);
-            }
-            Some(Err(error)) => versions = versions.with_unreadable(Stage::Previous, error),
-            None => {}
-        }
-        Ok(match pending {
-            Some(Ok(version)) => versions.with_pending(version),
-            Some(Err(error)) => versions.with_unreadable(Stage::Pending, error),
-            None => versions,
-        })
+        versions.previous = self.dated(previous, &stages);
+        versions.pending = pending;
+        self.memory().seen = Some((progress, versions.clone()));
+        Ok(versions)
     }
 
     /// Never resolves: it renews the token, which may end before the next poll.
@@ -209,7 +209,7 @@ impl fmt::Debug for Vault {
             mount,
             path,
             window_start,
-            held: _,
+            memory: _,
         } = self;
         f.debug_struct("Vault")
             .field("client", client)

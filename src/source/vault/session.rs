@@ -30,7 +30,8 @@ pub(super) struct Session {
 #[derive(Default)]
 struct State {
     held: Option<Held>,
-    logins: u64,
+    /// How many there have been.
+    tokens: u64,
 }
 
 struct Held {
@@ -74,7 +75,7 @@ impl Life {
     fn renewed(self, granted: Duration) -> Self {
         // The server counts whole seconds and rounds down.
         let is_capped = granted + Duration::from_secs(1) < self.full;
-        Self::granted(granted, self.full, !is_capped)
+        Self::granted(granted, self.full.max(granted), !is_capped)
     }
 
     /// After a failure: again halfway to the end.
@@ -177,8 +178,8 @@ impl Session {
             return Err(ended());
         }
         let pass = self.obtain(&mut state, http).await?;
-        if pass.token.is_same(&refused.token) {
-            // The file still holds the same.
+        if pass.number == refused.number {
+            // The file still holds it.
             return Err(ended());
         }
         Ok(pass)
@@ -223,7 +224,11 @@ impl Session {
                 self.set_life(state, Some(life.later()));
                 Ok(())
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                state.held = None;
+                self.due.send_replace(None);
+                Err(error)
+            }
         }
     }
 
@@ -267,11 +272,15 @@ impl Session {
                 secret,
             } => log_in(http, &mount, body, &secret).await?,
         };
-        state.logins += 1;
-        let pass = Pass {
-            token: Arc::new(token),
-            number: state.logins,
-        };
+        let same = state.held.take().map(|held| held.pass);
+        let same = same.filter(|pass| pass.token.is_same(&token));
+        let pass = same.unwrap_or_else(|| {
+            state.tokens += 1;
+            Pass {
+                token: Arc::new(token),
+                number: state.tokens,
+            }
+        });
         state.held = Some(Held {
             pass: pass.clone(),
             life,
@@ -287,7 +296,7 @@ fn seconds(n: u64) -> Duration {
 }
 
 fn ended() -> SourceError {
-    let message = "the token is unknown to the server: it has ended or was revoked";
+    let message = "the server does not know the token: it has ended or was revoked";
     SourceError::new(SourceErrorKind::Unauthenticated, message)
 }
 
