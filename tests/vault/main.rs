@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod server;
 mod tap;
 
+mod faults;
 mod kv;
 mod session;

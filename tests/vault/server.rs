@@ -41,6 +41,7 @@ pub(crate) struct Bao {
     http: Client,
     pub(crate) root: String,
     unseal: Option<String>,
+    tls: bool,
 }
 
 impl Bao {
@@ -52,11 +53,23 @@ impl Bao {
         Some(bao)
     }
 
+    /// The same behind TLS, with an authority of its own.
+    pub(crate) fn dev_tls() -> Option<Self> {
+        let mut bao = Self::new(program()?);
+        bao.root = ROOT.to_owned();
+        bao.tls = true;
+        bao.start();
+        Some(bao)
+    }
+
     /// A server whose data outlive it, unsealed, with a KV engine at `secret`.
     pub(crate) async fn durable() -> Option<Self> {
         let mut bao = Self::new(program()?);
+        let data = bao.home.path().join("data");
+        fs::create_dir(&data).unwrap();
         let config = json!({
-            "storage": { "file": { "path": bao.home.path().join("data") } },
+            "storage": { "raft": { "path": data, "node_id": "one" } },
+            "cluster_addr": format!("http://127.0.0.1:{}", bao.port + 1),
             "listener": [{ "tcp": {
                 "address": format!("127.0.0.1:{}", bao.port),
                 "tls_disable": true,
@@ -84,6 +97,7 @@ impl Bao {
             http: Client::new(),
             root: String::new(),
             unseal: None,
+            tls: false,
         }
     }
 
@@ -97,6 +111,10 @@ impl Bao {
         } else {
             command.args(["-dev", "-dev-no-store-token"]);
             command.arg(format!("-dev-root-token-id={}", self.root));
+            if self.tls {
+                command.arg("-dev-tls");
+                command.arg(format!("-dev-tls-cert-dir={}", self.home.path().display()));
+            }
             command.arg(format!("-dev-listen-address=127.0.0.1:{}", self.port));
         }
         command.stdout(Stdio::piped()).stderr(Stdio::null());
@@ -126,6 +144,18 @@ impl Bao {
     pub(crate) async fn unseal(&self) {
         let key = self.unseal.as_ref().unwrap();
         self.write("sys/unseal", json!({ "key": key })).await;
+        // It has to elect itself before it serves, and tells nobody when it has.
+        let active = async {
+            while !self.is_active().await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, active).await.unwrap();
+    }
+
+    async fn is_active(&self) -> bool {
+        let health = self.http.get(format!("{}/v1/sys/health", self.address()));
+        health.send().await.unwrap().status() == StatusCode::OK
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -134,6 +164,20 @@ impl Bao {
 
     pub(crate) fn address(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn tls_address(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// The authority that it made for itself.
+    pub(crate) fn authority(&self) -> Vec<u8> {
+        let mut files = fs::read_dir(self.home.path()).unwrap();
+        let file = files.find_map(|file| {
+            let path = file.unwrap().path();
+            path.to_str().unwrap().ends_with("-ca.pem").then_some(path)
+        });
+        fs::read(file.unwrap()).unwrap()
     }
 
     /// A client of the crate with the root token.

@@ -111,6 +111,8 @@ struct Auth {
 #[derive(Deserialize)]
 struct Lookup {
     ttl: u64,
+    /// A root token says nothing of it.
+    #[serde(default)]
     renewable: bool,
 }
 
