@@ -82,11 +82,13 @@ async fn a_server_that_is_stopped_restarted_and_sealed_costs_no_call() {
     bao.seal().await;
     assert_eq!(kind(keyring.refresh().await), SourceErrorKind::Sealed);
     bao.unseal().await;
-    assert_eq!(
-        tap.calls(),
-        ["GET secret/metadata/app"; 3],
-        "one call a poll, no more in need"
+    // One call a poll, no more in need.
+    let calls = tap.calls();
+    assert!(
+        calls.iter().all(|call| call == "GET secret/metadata/app"),
+        "{calls:?}"
     );
+    assert!(calls.len() <= refreshes(&mut events), "{calls:?}");
 
     bao.put("app", bundle(2)).await;
     let Ok(Refreshed::Swapped { version, .. }) = keyring.refresh().await else {
