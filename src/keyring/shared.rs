@@ -1,6 +1,7 @@
 //! What all handles of a keyring share: the cell, the books behind it, and the way to the loop.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
@@ -66,6 +67,8 @@ pub(super) struct Books<T> {
 struct Retired<T> {
     generation: u64,
     version: VersionId,
+    /// All that it needs, that one included.
+    versions: HashSet<VersionId>,
     snapshot: Weak<Snapshot<T>>,
 }
 
@@ -209,22 +212,32 @@ impl<T> Shared<T> {
         Some(now.mono.saturating_sub(since))
     }
 
-    /// Tells of the older snapshots whose last reader is gone.
-    pub(crate) fn tell_drained(&self) {
-        let mut drained = Vec::new();
-        self.books().retired.retain(|old| {
-            let alive = old.snapshot.strong_count() > 0;
-            if !alive {
-                drained.push((old.generation, old.version.clone()));
-            }
-            alive
-        });
-        for (generation, version) in drained {
+    /// Tells of the older snapshots whose last reader is gone. Gives the versions that no snapshot
+    /// needs any more.
+    pub(crate) fn tell_drained(&self) -> Vec<VersionId> {
+        let mut books = self.books();
+        let gone = |old: &mut Retired<T>| old.snapshot.strong_count() == 0;
+        let drained: Vec<Retired<T>> = books.retired.extract_if(.., gone).collect();
+        // Another can be stored under this lock only, so the last reader is not this one.
+        let newest = self.cell.load();
+        let mut unused: HashSet<&VersionId> =
+            drained.iter().flat_map(|old| &old.versions).collect();
+        for needed in books.retired.iter().flat_map(|old| &old.versions) {
+            unused.remove(needed);
+        }
+        for needed in newest.versions() {
+            unused.remove(needed);
+        }
+        let unused = unused.into_iter().cloned().collect();
+        drop(newest);
+        drop(books);
+        for old in drained {
             self.events.tell(Event::Drained {
-                generation,
-                version,
+                generation: old.generation,
+                version: old.version,
             });
         }
+        unused
     }
 
     pub(super) fn revoke(&self, version: &VersionId, spare_current: bool) {
@@ -262,6 +275,7 @@ impl<T> Shared<T> {
         books.retired.push(Retired {
             generation: old.generation,
             version: old.current.id.clone(),
+            versions: old.versions().cloned().collect(),
             snapshot: Arc::downgrade(&old),
         });
         drop(books);

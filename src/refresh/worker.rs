@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     RefreshError, Refreshed, Step, Trigger,
     attempt::Refresher,
-    guard::guarded,
+    guard::{catch, guarded},
     trigger::{Backoff, Hangups, jittered},
 };
 use crate::{
@@ -136,7 +136,7 @@ where
                     self.change = Box::pin(next_change(self.source.clone(), CHANGE_SPACING));
                     self.want(Trigger::Change);
                 }
-                () = self.retired.notified() => self.with_shared(Shared::tell_drained),
+                () = self.retired.notified() => self.tell_drained(),
                 () = sleep_until(wake_at) => self.keep_house(),
             }
         }
@@ -264,6 +264,16 @@ where
             }
             Some(_) => {}
             None => self.told_stale = false,
+        }
+    }
+
+    fn tell_drained(&self) {
+        let mut unused = Vec::new();
+        self.with_shared(|shared| unused = shared.tell_drained());
+        for version in unused {
+            if catch(|| self.source.drained(&version)).is_err() {
+                tracing::error!(source = self.source.name(), "secrets_source_panicked");
+            }
         }
     }
 

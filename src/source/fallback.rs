@@ -117,6 +117,11 @@ impl Source for Fallback {
         self.other.published(current);
     }
 
+    fn drained(&self, version: &VersionId) {
+        self.primary.drained(version);
+        self.other.drained(version);
+    }
+
     fn name(&self) -> String {
         format!("{}, else {}", self.primary.name(), self.other.name())
     }
@@ -212,7 +217,10 @@ mod tests {
         source.changed().await;
 
         source.published(&VersionId::new("2"));
-        assert_eq!(primary.last_published(), Some("2".into()));
-        assert_eq!(other.last_published(), Some("2".into()));
+        source.drained(&VersionId::new("1"));
+        for memory in [primary, other] {
+            assert_eq!(memory.last_published(), Some("2".into()));
+            assert_eq!(memory.drained_versions(), ["1".into()]);
+        }
     }
 }

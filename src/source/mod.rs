@@ -11,6 +11,7 @@
 //! | [`File`] | `file` | a mounted directory, such as a Kubernetes Secret |
 //! | [`SecretsManager`] | `aws` | a secret of AWS Secrets Manager, with its staging labels |
 //! | [`Vault`] | `vault` | a secret of a Vault or OpenBao KV engine, version 2 |
+//! | [`VaultDatabase`] | `vault` | a database's credentials, changed or lent by Vault or OpenBao |
 //! | [`Fallback`] | | a second source for a start while the first is down |
 
 use std::{fmt, future::Future, pin::Pin};
@@ -46,7 +47,7 @@ pub use aws::SecretsManager;
 #[cfg(feature = "vault")]
 pub mod vault;
 #[cfg(feature = "vault")]
-pub use vault::{Vault, VaultAuth, VaultClient};
+pub use vault::{Vault, VaultAuth, VaultClient, VaultDatabase};
 
 mod fallback;
 pub use fallback::Fallback;
@@ -102,6 +103,16 @@ pub trait Source: Send + Sync + 'static {
         let _ = current;
     }
 
+    /// Tells the source that this version is used no more: its window is over, and the last request
+    /// that held it, as current or previous, has ended. It must not block. For a source that ends
+    /// what it gave out, such as a lease.
+    ///
+    /// A version that comes into use again is told of again. What was never in use, such as a
+    /// version that a probe refused, is not told of, and neither is what is in use at shutdown.
+    fn drained(&self, version: &VersionId) {
+        let _ = version;
+    }
+
     /// A short name for logs and errors, such as a path or an ARN; never a value.
     fn name(&self) -> String {
         "source".to_owned()
@@ -148,6 +159,7 @@ trait ErasedSource: Send + Sync {
     fn fetch_boxed(&self) -> BoxFuture<'_, Result<Versions, SourceError>>;
     fn changed_boxed(&self) -> BoxFuture<'_, ()>;
     fn tell_published(&self, current: &VersionId);
+    fn tell_drained(&self, version: &VersionId);
     fn own_name(&self) -> String;
 }
 
@@ -162,6 +174,10 @@ impl<S: Source> ErasedSource for S {
 
     fn tell_published(&self, current: &VersionId) {
         self.published(current);
+    }
+
+    fn tell_drained(&self, version: &VersionId) {
+        self.drained(version);
     }
 
     fn own_name(&self) -> String {
@@ -180,6 +196,10 @@ impl Source for BoxSource {
 
     fn published(&self, current: &VersionId) {
         self.0.tell_published(current);
+    }
+
+    fn drained(&self, version: &VersionId) {
+        self.0.tell_drained(version);
     }
 
     fn name(&self) -> String {

@@ -3,12 +3,13 @@
 use std::{env, fmt, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use reqwest::Certificate;
+use tokio::sync::watch;
 
 use super::{
     super::SourceError,
     auth::VaultAuth,
     http::{Answer, Http, Request, invalid},
-    session::{Pass, Session},
+    session::{Pass, Session, Status},
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -98,6 +99,11 @@ impl VaultClient {
         let pass = session.replace(http, &pass).await?;
         let answer = http.send(request, Some(&pass.token)).await?;
         Ok((answer, pass))
+    }
+
+    /// Tells when another token takes over.
+    pub(super) fn token(&self) -> watch::Receiver<Status> {
+        self.0.session.status()
     }
 
     /// Renews the token whenever that is due, and never resolves. Cancel safe.

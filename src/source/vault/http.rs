@@ -285,6 +285,10 @@ impl Answer {
         self.status
     }
 
+    pub(super) fn is_bad_request(&self) -> bool {
+        self.status == StatusCode::BAD_REQUEST
+    }
+
     pub(super) fn is_forbidden(&self) -> bool {
         self.status == StatusCode::FORBIDDEN
     }

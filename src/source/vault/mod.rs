@@ -31,6 +31,11 @@ pub use client::{VaultClient, VaultClientBuilder};
 
 mod metadata;
 
+mod lease;
+
+mod database;
+pub use database::VaultDatabase;
+
 /// Reads one secret of a KV secrets engine, version 2.
 pub struct Vault {
     client: VaultClient,

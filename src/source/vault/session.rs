@@ -24,7 +24,17 @@ pub(super) struct Session {
     auth: VaultAuth,
     /// Held over calls, so that a token is renewed or replaced once, however many ask.
     state: Mutex<State>,
-    due: watch::Sender<Option<Instant>>,
+    status: watch::Sender<Status>,
+}
+
+/// What others see of the token.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Status {
+    due: Option<Instant>,
+    /// Which token it is.
+    pub(super) number: u64,
+    /// When the one before it ends; `None`: never.
+    pub(super) before_ends: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -72,10 +82,22 @@ impl Life {
         }
     }
 
+    fn over() -> Self {
+        Self::granted(Duration::ZERO, Duration::ZERO, false)
+    }
+
     fn renewed(self, granted: Duration) -> Self {
         // The server counts whole seconds and rounds down.
         let is_capped = granted + Duration::from_secs(1) < self.full;
-        Self::granted(granted, self.full.max(granted), !is_capped)
+        let life = Self::granted(granted, self.full.max(granted), !is_capped);
+        if !is_capped {
+            return life;
+        }
+        // Replaced at once: the leases of this token need what is left of it.
+        Self {
+            due: Instant::now(),
+            ..life
+        }
     }
 
     /// After a failure: again halfway to the end.
@@ -121,7 +143,7 @@ impl Session {
         Self {
             auth,
             state: Mutex::default(),
-            due: watch::Sender::new(None),
+            status: watch::Sender::default(),
         }
     }
 
@@ -140,16 +162,16 @@ impl Session {
 
     /// Renews the token whenever that is due, and never resolves. Cancel safe.
     pub(super) async fn keep_alive(&self, http: &Http) {
-        let mut due = self.due.subscribe();
+        let mut status = self.status.subscribe();
         loop {
-            let at = *due.borrow_and_update();
-            let Some(at) = at else {
+            let due = status.borrow_and_update().due;
+            let Some(at) = due else {
                 // The sender lives as long as `self`, so this cannot fail.
-                let _ = due.changed().await;
+                let _ = status.changed().await;
                 continue;
             };
             tokio::select! {
-                _ = due.changed() => {}
+                _ = status.changed() => {}
                 () = sleep_until(at) => {
                     let mut state = self.state.lock().await;
                     // What fails is told by the next call that needs a token.
@@ -157,6 +179,10 @@ impl Session {
                 }
             }
         }
+    }
+
+    pub(super) fn status(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
     }
 
     /// Whether the server still knows this token.
@@ -178,6 +204,9 @@ impl Session {
         }
         if !self.auth.can_replace_token() {
             return Err(ended());
+        }
+        if let Some(held) = &mut state.held {
+            held.life = Some(Life::over());
         }
         let pass = self.obtain(&mut state, http).await?;
         if pass.number == refused.number {
@@ -228,7 +257,7 @@ impl Session {
             }
             Err(error) => {
                 state.held = None;
-                self.due.send_replace(None);
+                self.tell(None);
                 Err(error)
             }
         }
@@ -256,7 +285,12 @@ impl Session {
         if let Some(held) = &mut state.held {
             held.life = life;
         }
-        self.due.send_replace(life.map(|life| life.due));
+        self.tell(life);
+    }
+
+    fn tell(&self, life: Option<Life>) {
+        self.status
+            .send_modify(|status| status.due = life.map(|life| life.due));
     }
 
     async fn obtain(&self, state: &mut State, http: &Http) -> Result<Pass, SourceError> {
@@ -274,15 +308,23 @@ impl Session {
                 secret,
             } => log_in(http, &mount, body, &secret).await?,
         };
-        let same = state.held.take().map(|held| held.pass);
-        let same = same.filter(|pass| pass.token.is_same(&token));
-        let pass = same.unwrap_or_else(|| {
-            state.tokens += 1;
-            Pass {
-                token: Arc::new(token),
-                number: state.tokens,
+        let before = state.held.take();
+        let pass = match &before {
+            Some(before) if before.pass.token.is_same(&token) => before.pass.clone(),
+            _ => {
+                state.tokens += 1;
+                let number = state.tokens;
+                let life = before.map_or(Some(Life::over()), |before| before.life);
+                self.status.send_modify(|status| {
+                    status.number = number;
+                    status.before_ends = life.map(|life| life.ends);
+                });
+                Pass {
+                    token: Arc::new(token),
+                    number,
+                }
             }
-        });
+        };
         state.held = Some(Held {
             pass: pass.clone(),
             life,
@@ -292,7 +334,7 @@ impl Session {
     }
 }
 
-fn seconds(n: u64) -> Duration {
+pub(super) fn seconds(n: u64) -> Duration {
     // Longer than any token lives, and short enough to be added to an instant.
     Duration::from_secs(n.min(u64::from(u32::MAX)))
 }
