@@ -50,25 +50,23 @@ impl Call<'_> {
         E: ProvideErrorMetadata + Error + 'static,
     {
         let (kind, why) = match error {
-            SdkError::ServiceError(context) => {
-                return self.answered(
-                    context.err(),
-                    context.raw().status().as_u16(),
-                    error.request_id(),
-                );
+            // What could not be understood counts as an error of AWS too, with no code.
+            SdkError::ServiceError(context) if !context.raw().status().is_success() => {
+                let status = context.raw().status().as_u16();
+                return self.answered(context.err(), status, error.request_id());
             }
             SdkError::TimeoutError(_) => (SourceErrorKind::TimedOut, chain(error)),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => {
                 (SourceErrorKind::TimedOut, chain(error))
             }
-            SdkError::DispatchFailure(failure) if failure.is_io() => {
-                (SourceErrorKind::Unavailable, chain(error))
-            }
             SdkError::DispatchFailure(_) if concerns_identity(error) => {
                 (SourceErrorKind::Unauthenticated, chain(error))
             }
-            // The texts below this one may quote the answer.
-            SdkError::ResponseError(_) => (
+            SdkError::DispatchFailure(failure) if !failure.is_user() => {
+                (SourceErrorKind::Unavailable, chain(error))
+            }
+            // The texts below these may quote the answer.
+            SdkError::ServiceError(_) | SdkError::ResponseError(_) => (
                 SourceErrorKind::Unavailable,
                 "the answer was cut off, or is none of Secrets Manager".to_owned(),
             ),

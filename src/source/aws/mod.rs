@@ -39,6 +39,9 @@ mod time;
 mod rds;
 pub use rds::RdsSecret;
 
+#[cfg(test)]
+mod tests;
+
 /// How long `DescribeSecret` is left alone after IAM denied it.
 const DENIED_FOR: Duration = Duration::from_secs(3600);
 

@@ -37,6 +37,11 @@ impl SecretId {
         if self.text.is_empty() {
             return refuse(SourceErrorKind::InvalidRequest, "is empty".to_owned());
         }
+        let Some(region) = region else {
+            let why = "cannot be looked up: no Region is configured; set AWS_REGION, or the \
+                       client's";
+            return refuse(SourceErrorKind::InvalidRequest, why.to_owned());
+        };
         if !self.text.starts_with("arn:") {
             return Ok(());
         }
@@ -51,13 +56,11 @@ impl SecretId {
                        account the name is enough";
             return refuse(SourceErrorKind::InvalidRequest, why.to_owned());
         }
-        match region {
-            Some(region) if region != arn.region => refuse(
-                SourceErrorKind::WrongRegion,
-                format!("is in {}, and the client asks in {region}", arn.region),
-            ),
-            _ => Ok(()),
+        if arn.region != region {
+            let why = format!("is in {}, and the client asks in {region}", arn.region);
+            return refuse(SourceErrorKind::WrongRegion, why);
         }
+        Ok(())
     }
 }
 
@@ -141,7 +144,7 @@ mod tests {
             text.contains("us-east-1") && text.contains("eu-west-1"),
             "{text}"
         );
-        // A client without a Region finds out by itself.
-        assert!(SecretId::new(id.to_owned()).check(None).is_ok());
+        let error = SecretId::new("x".to_owned()).check(None).unwrap_err();
+        assert_eq!(error.kind(), SourceErrorKind::InvalidRequest);
     }
 }

@@ -1,0 +1,197 @@
+//! AWS Secrets Manager, by servers that stand in for it and err in different places.
+
+use std::{
+    io::Write,
+    marker::PhantomData,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use aws_sdk_secretsmanager::{
+    Client, Config,
+    config::{BehaviorVersion, Credentials, Region},
+};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+use tower_secrets::source::{SecretsManager, SourceErrorKind};
+
+use crate::harness::Harness;
+
+source_contract!(moto, Secret<Moto>);
+source_contract!(ministack, Secret<MiniStack>);
+
+/// A server, named by the environment variable that holds its address.
+pub(crate) trait Bed {
+    const VARIABLE: &'static str;
+}
+
+pub(crate) struct Moto;
+
+impl Bed for Moto {
+    const VARIABLE: &'static str = "TOWER_SECRETS_MOTO";
+}
+
+pub(crate) struct MiniStack;
+
+impl Bed for MiniStack {
+    const VARIABLE: &'static str = "TOWER_SECRETS_MINISTACK";
+}
+
+pub(crate) struct Secret<B> {
+    name: String,
+    /// Straight to the server: who changes the secret is not cut off.
+    writer: Client,
+    relay: Relay,
+    pending: Option<String>,
+    bed: PhantomData<B>,
+}
+
+impl<B: Bed> Secret<B> {
+    async fn holder(&self, label: &str) -> Option<String> {
+        let described = self.writer.describe_secret().secret_id(&self.name);
+        let described = described.send().await.unwrap();
+        let labels = described.version_ids_to_stages()?;
+        let holds = |held: &[String]| held.iter().any(|it| it == label);
+        let mut holders = labels.iter().filter(|(_, held)| holds(held));
+        holders.next().map(|(id, _)| id.clone())
+    }
+
+    async fn take_away(&self, label: &str) {
+        let Some(holder) = self.holder(label).await else {
+            return;
+        };
+        self.writer
+            .update_secret_version_stage()
+            .secret_id(&self.name)
+            .version_stage(label)
+            .remove_from_version_id(holder)
+            .send()
+            .await
+            .unwrap();
+    }
+}
+
+impl<B: Bed> Harness for Secret<B> {
+    type Source = SecretsManager;
+
+    const OUTAGE: SourceErrorKind = SourceErrorKind::Unavailable;
+
+    async fn start(test: &str, document: &str) -> Option<Self> {
+        static TESTS: AtomicU64 = AtomicU64::new(0);
+
+        let Ok(url) = std::env::var(B::VARIABLE) else {
+            // Around the capture of test output, so that it is seen when the test passes.
+            let _ = writeln!(
+                std::io::stderr(),
+                "LEFT OUT: {test}. `tests/run` starts the server that it needs and sets {}.",
+                B::VARIABLE
+            );
+            return None;
+        };
+        let writer = client(&url);
+        let number = TESTS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("contract/{}-{number}", std::process::id());
+        let created = writer.create_secret().name(&name).secret_string(document);
+        let created = created.send().await;
+        created.unwrap_or_else(|error| panic!("{}={url}: {error:?}", B::VARIABLE));
+        let target = url.strip_prefix("http://").unwrap().trim_end_matches('/');
+        Some(Self {
+            name,
+            writer,
+            relay: Relay::start(target.to_owned()).await,
+            pending: None,
+            bed: PhantomData,
+        })
+    }
+
+    fn source(&self) -> SecretsManager {
+        SecretsManager::new(client(&self.relay.url), &self.name)
+    }
+
+    async fn stage(&mut self, document: &str) {
+        // AWS moves the label by itself, and so does moto; in MiniStack two versions would hold it.
+        self.take_away("AWSPENDING").await;
+        let put = self.writer.put_secret_value().secret_id(&self.name);
+        let put = put.secret_string(document).version_stages("AWSPENDING");
+        self.pending = put.send().await.unwrap().version_id;
+    }
+
+    async fn promote(&mut self) {
+        let current = self.holder("AWSCURRENT").await.unwrap();
+        self.writer
+            .update_secret_version_stage()
+            .secret_id(&self.name)
+            .version_stage("AWSCURRENT")
+            .move_to_version_id(self.pending.take().unwrap())
+            .remove_from_version_id(current)
+            .send()
+            .await
+            .unwrap();
+    }
+
+    async fn unstage(&mut self) {
+        self.take_away("AWSPENDING").await;
+    }
+
+    async fn withdraw(&mut self) {
+        self.take_away("AWSPREVIOUS").await;
+    }
+
+    async fn rotate(&mut self, document: &str) {
+        self.stage(document).await;
+        self.promote().await;
+    }
+
+    async fn go_down(&mut self) {
+        self.relay.cut(true);
+    }
+
+    async fn come_back(&mut self) {
+        self.relay.cut(false);
+    }
+}
+
+fn client(url: &str) -> Client {
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .endpoint_url(url)
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"));
+    Client::from_conf(config.build())
+}
+
+/// Passes bytes on, until it is cut: then it ends what it carries and takes no more.
+struct Relay {
+    url: String,
+    is_cut: watch::Sender<bool>,
+}
+
+impl Relay {
+    async fn start(target: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let is_cut = watch::Sender::new(false);
+        let told = is_cut.clone();
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let (target, mut told) = (target.clone(), told.subscribe());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        _ = told.wait_for(|is_cut| *is_cut) => {}
+                        _ = async {
+                            let mut far = TcpStream::connect(target).await?;
+                            copy_bidirectional(&mut near, &mut far).await
+                        } => {}
+                    }
+                });
+            }
+        });
+        Self { url, is_cut }
+    }
+
+    fn cut(&self, is_cut: bool) {
+        self.is_cut.send_replace(is_cut);
+    }
+}

@@ -1,0 +1,16 @@
+//! One contract, kept by every source: the same tests over memory, a directory and AWS Secrets
+//! Manager.
+//!
+//! To add a source, implement [`Harness`](harness::Harness) for its store in a file of its own,
+//! with a line `source_contract!` there.
+#![allow(clippy::unwrap_used)]
+
+#[macro_use]
+mod contract;
+mod harness;
+
+#[cfg(feature = "aws")]
+mod aws;
+#[cfg(all(unix, feature = "file"))]
+mod file;
+mod memory;
