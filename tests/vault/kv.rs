@@ -120,11 +120,29 @@ async fn a_pending_version_is_staged_flipped_and_given_up() {
         names(&source.fetch().await.unwrap()),
         stages(3, Some(2), Some(4))
     );
-    // A pending version that was deleted pends no more, and never becomes current.
-    bao.run(&["kv", "delete", "-versions=4", "secret/app"]);
+    // One that was given up stays named, so that it is never current, whatever comes after it.
+    bao.run(&["kv", "destroy", "-versions=4", "secret/app"]);
     assert_eq!(
         names(&source.fetch().await.unwrap()),
         stages(3, Some(2), None)
+    );
+    let both = "-custom-metadata=pending=4,5";
+    bao.run(&["kv", "metadata", "patch", both, "secret/app"]);
+    bao.run(&["kv", "put", "-cas=4", "secret/app", "n=5"]);
+    assert_eq!(
+        names(&source.fetch().await.unwrap()),
+        stages(3, Some(2), Some(5))
+    );
+    bao.run(&[
+        "kv",
+        "metadata",
+        "patch",
+        "-remove-custom-metadata=pending",
+        "secret/app",
+    ]);
+    assert_eq!(
+        names(&source.fetch().await.unwrap()),
+        stages(5, Some(3), None)
     );
 }
 

@@ -8,6 +8,7 @@ mod support;
 mod server;
 mod tap;
 
+mod database;
 mod faults;
 mod kv;
 mod session;

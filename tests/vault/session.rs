@@ -68,7 +68,7 @@ async fn works(source: &Vault, tap: &Tap) {
 }
 
 /// An AppRole whose tokens live as long as said; gives what logs in.
-async fn app_role(bao: &Bao, ttl: &str, max_ttl: &str) -> VaultAuth {
+pub(crate) async fn app_role(bao: &Bao, ttl: &str, max_ttl: &str) -> VaultAuth {
     bao.write("sys/auth/approle", json!({ "type": "approle" }))
         .await;
     let role = json!({ "token_policies": "app", "token_ttl": ttl, "token_max_ttl": max_ttl });

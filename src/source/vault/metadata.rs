@@ -1,7 +1,7 @@
 //! What a secret's metadata says of its stages.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::SystemTime,
 };
 
@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use super::super::{SourceError, SourceErrorKind, VersionId, rfc3339::rfc3339};
 
-/// The key of `custom_metadata` that names the version which is about to come into use.
+/// The key of `custom_metadata` with the numbers of versions that are not to be current: the
+/// highest is about to come into use, those below were given up.
 const PENDING: &str = "pending";
 
 #[derive(Debug, Deserialize)]
@@ -106,11 +107,11 @@ impl Metadata {
             .versions
             .iter()
             .rev()
-            .filter(|(n, _)| Some(**n) != staged);
+            .filter(|(n, _)| !staged.contains(n));
         let Some((number, newest)) = others.next() else {
-            let message = match staged {
-                Some(n) if self.versions.contains_key(&n) => "only a pending version exists",
-                _ => "no version exists",
+            let message = match self.versions.is_empty() {
+                true => "no version exists",
+                false => "only a pending version exists",
             };
             return Err(SourceError::new(SourceErrorKind::NotFound, message));
         };
@@ -120,7 +121,8 @@ impl Metadata {
         }
         let previous = others.find(|(_, about)| about.how_it_went(now).is_none());
         let pending = staged
-            .and_then(|n| self.versions.get_key_value(&n))
+            .last()
+            .and_then(|number| self.versions.get_key_value(number))
             .filter(|(_, about)| about.how_it_went(now).is_none());
         Ok(Stages {
             current: newest.named(*number),
@@ -130,16 +132,14 @@ impl Metadata {
         })
     }
 
-    fn staged(&self) -> Result<Option<u64>, SourceError> {
+    fn staged(&self) -> Result<BTreeSet<u64>, SourceError> {
         let custom = self.custom_metadata.as_ref();
-        let Some(text) = custom.and_then(|custom| custom.get(PENDING)) else {
-            return Ok(None);
-        };
-        if text.is_empty() {
-            return Ok(None);
-        }
-        text.parse().map(Some).map_err(|_| {
-            let message = format!("custom_metadata.{PENDING} is not the number of a version");
+        let text = custom.and_then(|custom| custom.get(PENDING));
+        let numbers = text.map_or("", String::as_str).split([',', ' ']);
+        let numbers = numbers.filter(|number| !number.is_empty());
+        let numbers: Result<_, _> = numbers.map(str::parse).collect();
+        numbers.map_err(|_| {
+            let message = format!("custom_metadata.{PENDING} holds more than numbers of versions");
             SourceError::new(SourceErrorKind::Malformed, message)
         })
     }
