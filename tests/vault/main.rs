@@ -10,5 +10,6 @@ mod tap;
 
 mod database;
 mod faults;
+mod kubernetes;
 mod kv;
 mod session;

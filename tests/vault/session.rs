@@ -16,7 +16,7 @@ path "secret/data/app" { capabilities = ["read"] }
 "#;
 
 /// A server with one secret, `app`, that the policy `app` may read.
-async fn bao() -> Option<Bao> {
+pub(crate) async fn bao() -> Option<Bao> {
     let bao = Bao::dev()?;
     bao.put("app", json!({ "n": 1 })).await;
     bao.policy("app", READ_APP).await;

@@ -338,12 +338,14 @@ impl Answer {
     pub(super) fn refusal(&self, credential: Option<&str>) -> SourceError {
         let words = self.words(credential);
         let (kind, meaning) = match self.status.as_u16() {
-            400 => (SourceErrorKind::InvalidRequest, "the request is invalid"),
-            403 => (
-                SourceErrorKind::PermissionDenied,
-                "the token may not do this",
+            307 => (
+                SourceErrorKind::Standby,
+                "a standby that was sent to sends on",
             ),
+            400 => (SourceErrorKind::InvalidRequest, "the request is invalid"),
+            403 => (SourceErrorKind::PermissionDenied, "it is not allowed"),
             404 => (SourceErrorKind::NotFound, "there is nothing"),
+            412 => (SourceErrorKind::Unavailable, "the server lags behind"),
             429 if words.contains("quota") => (SourceErrorKind::Throttled, "a quota was exceeded"),
             429 => (SourceErrorKind::Standby, "the server is a standby"),
             472 => (
