@@ -20,7 +20,8 @@
 //!
 //! Sources add their own: `File` tells of `secrets_previous_not_durable`,
 //! `secrets_previous_without_not_after`, `secrets_watch_unavailable` and
-//! `secrets_mount_may_never_update`, `Fallback` of `secrets_fallback_used`. Version and
+//! `secrets_mount_may_never_update`, `SecretsManager` of `secrets_describe_denied` (warn, once),
+//! `Fallback` of `secrets_fallback_used`. Version and
 //! key ids appear, values never.
 
 use std::time::Duration;

@@ -8,8 +8,8 @@
 //! # The way of the data
 //!
 //! 1. A [`source`] answers which versions there are: [`File`](source::File) reads a mounted
-//!    directory, [`Memory`](source::Memory) is for tests, a closure is a source, and so is your
-//!    own type.
+//!    directory, [`SecretsManager`](source::SecretsManager) asks AWS,
+//!    [`Memory`](source::Memory) is for tests, a closure is a source, and so is your own type.
 //! 2. [`refresh`] asks it again: by interval, on SIGHUP, on a change, when asked. Each new version
 //!    is parsed, its keys are checked, its resources prepared and its probes run *before* it is
 //!    swapped in. If anything refuses, the old version stays and an [`event`] says why.
@@ -85,6 +85,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `file` | [`source::File`], with its file watch |
+//! | `aws` | [`source::SecretsManager`], a secret of AWS Secrets Manager |
 //! | `axum` | the axum extractors |
 //! | `rmcp` | `mcp`: arguments of rmcp tools and prompts |
 //! | `full` | all of them |

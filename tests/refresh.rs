@@ -467,11 +467,29 @@ async fn build_waits_for_a_store_that_comes_up_and_not_for_a_bad_document() {
     store.fail_next(3, down());
     builder(store).build().await.unwrap();
 
-    let store = Memory::new(doc("one"));
-    let missing = SourceError::new(SourceErrorKind::NotFound, "there is no such secret");
-    store.fail_next(1, missing);
-    builder(store.clone()).build().await.unwrap_err();
-    assert_eq!(store.fetches(), 1, "a mistyped name is told at once");
+    for kind in [
+        SourceErrorKind::NotFound,
+        SourceErrorKind::Malformed,
+        SourceErrorKind::Deleted,
+        SourceErrorKind::WrongRegion,
+        SourceErrorKind::InvalidRequest,
+    ] {
+        let store = Memory::new(doc("one"));
+        store.fail_next(1, SourceError::new(kind, "there is no such secret"));
+        builder(store.clone()).build().await.unwrap_err();
+        assert_eq!(store.fetches(), 1, "{kind:?} is told at once");
+    }
+    for kind in [
+        SourceErrorKind::PermissionDenied,
+        SourceErrorKind::Unauthenticated,
+        SourceErrorKind::DecryptionFailed,
+        SourceErrorKind::Throttled,
+    ] {
+        let store = Memory::new(doc("one"));
+        store.fail_next(1, SourceError::new(kind, "not now"));
+        builder(store.clone()).build().await.unwrap();
+        assert_eq!(store.fetches(), 2, "{kind:?} may pass");
+    }
 
     let store = Memory::new(r#"{"key":"#);
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! The secrets' directory: one of ours where none was given, and what an upstream reads in it.
+//! The secrets' directory: one of ours where none was given, and the API keys in it.
 
 use std::{
     fs,
@@ -57,13 +57,10 @@ fn random() -> io::Result<String> {
     Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// What the upstream thinks of an API key: it knows those that are in the directory right now,
-/// and it refuses one that begins with "bad", so that a refused rotation can be tried out.
-pub(crate) fn upstream_accepts(secrets: &Path, api_key: &str) -> bool {
-    let known = ["current", "previous"]
-        .into_iter()
-        .filter_map(|stage| api_key_of(secrets, stage));
-    !api_key.is_empty() && !api_key.starts_with("bad") && known.into_iter().any(|it| it == api_key)
+/// The API keys that are in the directory right now.
+pub(crate) fn api_keys(secrets: &Path) -> impl Iterator<Item = String> + '_ {
+    let stages = ["current", "previous"].into_iter();
+    stages.filter_map(|stage| api_key_of(secrets, stage))
 }
 
 fn api_key_of(secrets: &Path, stage: &str) -> Option<String> {

@@ -1,19 +1,19 @@
-//! An MCP server whose secrets sit in a directory and rotate while it runs.
+//! An MCP server whose secrets rotate while it runs. They are in a directory, or with the feature
+//! `aws` and `--aws-secret NAME` in AWS Secrets Manager.
 //!
 //! ```sh
 //! cargo run --example mcp_server --features file,axum,rmcp
 //! ```
 //!
-//! It prints what to type next. The way of a secret: [`directory`] (the files), [`app`] (the
-//! keyring, the layer, the routes), [`tools`] (arguments of MCP tools), [`upstream`] (who is
-//! called with the API key).
+//! It prints what to type next. The way of a secret: [`store`] (where it is), [`directory`] (the
+//! files), [`app`] (the keyring, the layer, the routes), [`tools`] (arguments of MCP tools),
+//! [`upstream`] (who is called with the API key).
 
 use std::{
     error::Error,
     fmt::Display,
     io::{self, Write},
     net::SocketAddr,
-    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -23,16 +23,16 @@ use tokio_util::sync::CancellationToken;
 use tower_secrets::{
     Keyring,
     event::{Event, Events},
-    source::File,
 };
 
 mod app;
 mod directory;
+mod store;
 mod tools;
 mod upstream;
 
 use app::{App, Settings};
-use directory::Directory;
+use store::{Place, Store};
 use upstream::Upstream;
 
 /// An MCP server whose secrets rotate while it runs
@@ -41,9 +41,8 @@ struct Arguments {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// The directory with `current.json`; a private one is made if there is none
-    #[arg(long, value_name = "DIR")]
-    secrets: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
     #[command(flatten)]
     settings: Settings,
 }
@@ -62,14 +61,10 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let settings = arguments.settings;
-    let directory = Directory::open(arguments.secrets)?;
-    let secrets = std::path::absolute(directory.path())?;
-    let upstream = Upstream::new({
-        let secrets = secrets.clone();
-        move |api_key| directory::upstream_accepts(&secrets, api_key)
-    });
+    let store = Store::open(arguments.place)?;
+    let upstream = Upstream::new(store.upstream());
     let ended = end_of_service()?;
-    let keyring = app::keyring(File::new(&secrets), &settings, upstream.clone()).await?;
+    let keyring = app::keyring(store.source().await, &settings, upstream.clone()).await?;
     let events = keyring.subscribe();
     let listener = TcpListener::bind(arguments.listen)
         .await
@@ -77,13 +72,13 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
 
     let origin = format!("http://{}", listener.local_addr()?);
     say(format_args!("listening on {origin}"));
-    if let Directory::Ours(_) = directory {
+    if let Some(path) = store.made_for_this_run() {
         say(format_args!(
             "secrets in {}: made for this run, removed at its end",
-            secrets.display()
+            path.display()
         ));
     }
-    say(welcome(&origin, &secrets, &keyring, &settings));
+    say(welcome(&origin, &store, &keyring, &settings));
     tokio::spawn(follow(events, keyring.clone(), settings.clone()));
 
     let stop = CancellationToken::new();
@@ -169,13 +164,13 @@ fn token_line(keyring: &Keyring<App>, settings: &Settings) -> String {
 
 fn welcome(
     origin: &str,
-    secrets: &Path,
+    store: &Store,
     keyring: &Keyring<App>,
     settings: &Settings,
 ) -> impl Display {
     let token_line = token_line(keyring, settings);
     let token = token(keyring, settings).unwrap_or_else(|_| "TOKEN".to_owned());
-    let secrets = secrets.display();
+    let rotate = store.how_to_rotate();
     let id = std::process::id();
     format!(
         r#"{token_line}
@@ -187,12 +182,7 @@ Call a tool (Node 22 or newer):
   npx @modelcontextprotocol/inspector --cli {origin}/mcp --transport http \
     --header 'Authorization: Bearer {token}' --method tools/call --tool-name quote
 
-Rotate (the change is seen at once; the old token stays good for the overlap):
-  cd '{secrets}' && umask 077
-  random() {{ head -c 32 /dev/urandom | base64; }}
-  cp current.json next && mv next previous.json
-  printf '{{"jwt_secret":"%s","api_key":"%s","db_password":"%s"}}' "$(random)" "$(random)" "$(random)" > next
-  mv next current.json
+{rotate}
 Ask for a reload:
   kill -HUP {id}
 A new api_key that begins with "bad" is refused by the upstream, so the old bundle stays.

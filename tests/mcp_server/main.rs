@@ -3,6 +3,8 @@
 #![cfg(all(unix, feature = "file", feature = "axum", feature = "rmcp"))]
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "aws")]
+mod aws;
 mod http;
 mod process;
 mod python;

@@ -26,7 +26,7 @@ fn a_python_client_goes_on_2026_07_28() {
 }
 
 /// The interpreter of a venv that has `tests/python_client/requirements.txt`.
-fn python() -> Option<String> {
+pub(crate) fn python() -> Option<String> {
     let python = std::env::var("TOWER_SECRETS_PYTHON").ok();
     if python.is_none() {
         // Around the capture of test output, so that it is seen when the test passes.
@@ -68,13 +68,13 @@ fn hold_session(python: &str, mode: &str) -> usize {
     round["sessions"].as_array().unwrap().len()
 }
 
-struct Client {
+pub(crate) struct Client {
     process: Child,
     replies: Replies,
 }
 
 impl Client {
-    fn start(python: &str, address: &str, mode: &str) -> Self {
+    pub(crate) fn start(python: &str, address: &str, mode: &str) -> Self {
         let script =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python_client/hold_session.py");
         let mut process = Command::new(python)
@@ -88,13 +88,13 @@ impl Client {
         Self { process, replies }
     }
 
-    fn round_with(&mut self, token: &str) -> Value {
+    pub(crate) fn round_with(&mut self, token: &str) -> Value {
         let mut stdin = self.process.stdin.as_ref().unwrap();
         writeln!(stdin, "{token}").unwrap();
         serde_json::from_str(&self.replies.next()).unwrap()
     }
 
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         drop(self.process.stdin.take());
         assert!(self.process.wait().unwrap().success());
     }
