@@ -76,7 +76,13 @@ fn a_rotation_by_the_bao_command_fails_no_call() {
         newest.lock().unwrap().clone_from(&token);
         wait_for_all(&token);
         assert_eq!(server.get("/whoami", Some(&old)).status, 200);
-        bao.run(&["kv", "destroy", "-mount=secret", "-versions=1,2,3,4,5", PATH]);
+        bao.run(&[
+            "kv",
+            "destroy",
+            "-mount=secret",
+            "-versions=1,2,3,4,5",
+            PATH,
+        ]);
         server.logged("secrets_previous_withdrawn");
         assert_eq!(server.get("/whoami", Some(&old)).status, 401);
         println!("{calls} calls, none failed");

@@ -1,7 +1,7 @@
 //! The database secrets engine: passwords that Vault changes, and accounts that it makes.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fmt,
     future::pending,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -26,7 +26,21 @@ use super::{
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const MAX_DOUBLINGS: u32 = 6;
 
-/// The credentials of a role of the database secrets engine.
+/// The credentials of a role of the database engine of Vault or OpenBao,
+/// `{"username": "..", "password": ".."}`; see the [module](super).
+///
+/// ```
+/// use tower_secrets::source::{Source, VaultAuth, VaultClient, VaultDatabase};
+///
+/// # fn main() -> Result<(), tower_secrets::source::SourceError> {
+/// let client = VaultClient::builder("http://127.0.0.1:8200")
+///     .auth(VaultAuth::app_role("a role id", "a secret id"))
+///     .build()?;
+/// let source = VaultDatabase::dynamic_role(&client, "my-server");
+/// assert_eq!(source.name(), "vault database/creds/my-server");
+/// # Ok(())
+/// # }
+/// ```
 pub struct VaultDatabase {
     client: VaultClient,
     mount: String,
@@ -65,13 +79,17 @@ struct Held {
     previous: Option<Lease>,
 }
 
-/// What is known of leases beside their credentials.
-#[derive(Default)]
-struct Books {
-    /// Those that were swapped in.
-    published: HashSet<VersionId>,
-    /// Those that nobody uses any more.
-    to_revoke: HashSet<VersionId>,
+/// The leases that were taken and not given back.
+type Books = HashMap<VersionId, Use>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// No keyring has swapped it in.
+    Offered,
+    /// It was swapped in, and somebody may still use it.
+    InUse,
+    /// Nobody uses it any more: it can be revoked.
+    Over,
 }
 
 /// When a static role's password was changed last, and when it will be changed next.
@@ -159,9 +177,10 @@ impl VaultDatabase {
         };
         if !matches!(fate, Fate::Lives) {
             let next = Lease::obtain(&self.client, &self.path()).await?;
-            let old = held.current.replace(next);
-            if let (Some(old), Fate::Ends) = (old, fate)
-                && lock(&leases.books).retire(&old)
+            let mut books = lock(&leases.books);
+            books.insert(next.id().clone(), Use::Offered);
+            if let Some(old) = held.current.replace(next)
+                && retire(&mut books, old.id(), &fate)
             {
                 held.previous = Some(old);
             }
@@ -230,17 +249,19 @@ impl VaultDatabase {
         }
     }
 
-    /// What fails is tried again at the next fetch, except where it is not allowed.
+    /// What fails is tried again at the next fetch, except where it is not allowed: such a lease ends by
+    /// itself.
     async fn revoke_drained(&self, leases: &Leases) {
-        let drained: Vec<VersionId> = lock(&leases.books).to_revoke.iter().cloned().collect();
-        for lease in drained {
+        let is_over = |(lease, of): (&VersionId, &Use)| (*of == Use::Over).then(|| lease.clone());
+        let over: Vec<VersionId> = lock(&leases.books).iter().filter_map(is_over).collect();
+        for lease in over {
             if let Err(error) = revoke(&self.client, &lease).await {
                 tracing::warn!(source = self.name(), %lease, %error, "secrets_lease_not_revoked");
                 if error.kind() != SourceErrorKind::PermissionDenied {
-                    continue;
+                    return;
                 }
             }
-            lock(&leases.books).to_revoke.remove(&lease);
+            lock(&leases.books).remove(&lease);
             let mut held = leases.held.lock().await;
             held.previous.take_if(|previous| *previous.id() == lease);
         }
@@ -261,15 +282,20 @@ impl Overdue {
     }
 }
 
-impl Books {
-    /// Whether somebody may still use a lease that was replaced. One that was never swapped in, as
-    /// where a probe refused it, is revoked.
-    fn retire(&mut self, old: &Lease) -> bool {
-        let was_used = self.published.contains(old.id());
-        if !was_used {
-            self.to_revoke.insert(old.id().clone());
+/// Notes that a lease was replaced; says whether somebody may still use it. One that was never
+/// swapped in, as where a probe refused it, is revoked.
+fn retire(books: &mut Books, old: &VersionId, fate: &Fate) -> bool {
+    if matches!(fate, Fate::Gone) {
+        books.remove(old);
+        return false;
+    }
+    match books.get_mut(old) {
+        Some(of @ Use::Offered) => {
+            *of = Use::Over;
+            false
         }
-        was_used
+        Some(Use::InUse) => true,
+        Some(Use::Over) | None => false,
     }
 }
 
@@ -297,7 +323,10 @@ impl Source for VaultDatabase {
 
     fn published(&self, current: &VersionId) {
         if let Kind::Dynamic(leases) = &self.kind {
-            lock(&leases.books).published.insert(current.clone());
+            // An unknown one is another source's, under a `Fallback`.
+            if let Some(of) = lock(&leases.books).get_mut(current) {
+                *of = Use::InUse;
+            }
         }
     }
 
@@ -305,10 +334,8 @@ impl Source for VaultDatabase {
         let Kind::Dynamic(leases) = &self.kind else {
             return;
         };
-        let mut books = lock(&leases.books);
-        // An unknown one is another source's, under a `Fallback`.
-        if books.published.remove(version) {
-            books.to_revoke.insert(version.clone());
+        if let Some(of) = lock(&leases.books).get_mut(version) {
+            *of = Use::Over;
             leases.drained.notify_one();
         }
     }
@@ -332,5 +359,38 @@ impl fmt::Debug for VaultDatabase {
             .field("client", client)
             .field("path", &self.path())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rotation_that_does_not_come_is_asked_for_less_and_less_often() {
+        let (one, two) = (VersionId::new("1"), VersionId::new("2"));
+        let mut overdue = Overdue::default();
+        let mut pauses = |version: &VersionId| overdue.pause(version).as_secs();
+        let first: Vec<u64> = (0..9).map(|_| pauses(&one)).collect();
+        assert_eq!(first, [1, 2, 4, 8, 16, 32, 64, 64, 64]);
+        assert_eq!([pauses(&two), pauses(&two)], [1, 2]);
+    }
+
+    #[test]
+    fn what_becomes_of_a_lease_that_was_replaced() {
+        let old = VersionId::new("old");
+        let after = |of: Option<Use>, fate: Fate| {
+            let mut books: Books = of.map(|of| (old.clone(), of)).into_iter().collect();
+            let is_previous = retire(&mut books, &old, &fate);
+            (is_previous, books.remove(&old))
+        };
+        let ends = || Fate::Ends;
+        assert_eq!(after(Some(Use::InUse), ends()), (true, Some(Use::InUse)));
+        assert_eq!(after(Some(Use::Offered), ends()), (false, Some(Use::Over)));
+        assert_eq!(after(Some(Use::Over), ends()), (false, Some(Use::Over)));
+        assert_eq!(after(None, ends()), (false, None));
+        for of in [Use::Offered, Use::InUse, Use::Over] {
+            assert_eq!(after(Some(of), Fate::Gone), (false, None));
+        }
     }
 }

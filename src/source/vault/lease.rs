@@ -133,10 +133,15 @@ impl Lease {
         let granted = seconds(answer.parsed::<Renewed>()?.lease_duration);
         let now = Instant::now();
         self.ends = now + granted;
-        self.due = now + before_end(granted);
         // The server counts whole seconds. Its maximum is near where it grants less than before.
-        let is_capped = granted + Duration::from_secs(1) < self.full;
-        Ok(if is_capped { Fate::Ends } else { Fate::Lives })
+        self.renewable = granted + Duration::from_secs(1) >= self.full;
+        if self.renewable {
+            self.due = now + before_end(granted);
+            return Ok(Fate::Lives);
+        }
+        // At once, also where the next one cannot be had yet: who holds this one needs the rest.
+        self.due = now;
+        Ok(Fate::Ends)
     }
 
     /// Whether another token than the one that took it is in use by now. It ends with its own.

@@ -14,6 +14,8 @@ use crate::source::{Source, SourceError, SourceErrorKind, Versions};
 
 mod answers;
 
+mod database;
+
 mod settings;
 
 mod stages;
