@@ -74,6 +74,14 @@
 //! * **SIGHUP, test before swap.** [`Builder::reload_on_sighup`] fetches anew,
 //!   [`Builder::probe`] proves that the new credentials work, and only then are they swapped in.
 //!
+//! # Outbound credentials
+//!
+//! A bundle may own what is built from a secret: [`Builder::prepare`] opens a connection pool with
+//! the new password, and tries it, before the swap. [`Secrets::try_each`] and
+//! [`try_each_as`](Secrets::try_each_as) call an upstream that may have revoked the credential
+//! meanwhile. The package `examples/postgres` in the repository shows both with a real database,
+//! and its README has the budget of connections of a rotation.
+//!
 //! # What is not protected
 //!
 //! Your own fields. [`JwtKey`] and the documents of a [`Version`](source::Version) are redacted in
@@ -108,7 +116,7 @@ pub use keyring::{JwtKey, KeyId, Keyring, RegisteredClaims, Signer, Status, Veri
 pub mod event;
 
 mod secrets;
-pub use secrets::{Attempt, Secrets};
+pub use secrets::{Attempt, CredentialKind, Secrets};
 
 mod claims;
 pub use claims::{Authentication, Claims, ClaimsError};

@@ -1,8 +1,12 @@
-//! What a request holds: one consistent view of the secret.
+//! What a request holds: one consistent view of the secret, and the way past it, by name, for
+//! upstreams that refuse a credential.
 
-use std::{fmt, future::Future, ops::Deref, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc};
 
 use crate::{keyring::Keyring, snapshot::Snapshot, source::VersionId};
+
+mod try_each;
+pub use try_each::{Attempt, CredentialKind};
 
 /// One consistent view of the secret, for as long as it is held.
 ///
@@ -65,102 +69,6 @@ impl<T> Secrets<T> {
     pub fn bundle(&self) -> Arc<T> {
         self.snapshot.current.bundle.clone()
     }
-}
-
-impl<T: Send + Sync + 'static> Secrets<T> {
-    /// Calls an upstream with the current credential and, where that is refused, with what else
-    /// may work:
-    ///
-    /// 1. the bundle of this snapshot, unless it was revoked or its window ended meanwhile;
-    /// 2. after an authentication failure a refresh is asked for and waited for (shared by all callers, at most
-    ///    one in 10 s); then the newest bundle, if its version differs;
-    /// 3. the previous bundle, while it is trusted.
-    ///
-    /// Where everything was revoked, the newest is tried all the same, for its error.
-    ///
-    /// Within those 10 s a second withdrawal by the upstream is met by the next ordinary refresh
-    /// only.
-    ///
-    /// Each is tried at most once. The error that comes back is that of the newest credential
-    /// tried. It is how a credential that the upstream revoked at once does not become an outage,
-    /// and the one thing that looks past this snapshot.
-    ///
-    /// ```
-    /// # use std::sync::Arc;
-    /// use tower_secrets::{Attempt, Secrets};
-    ///
-    /// struct App { api_key: String }
-    /// # struct Answer { status: u16 }
-    /// # async fn call(key: &str) -> Result<Answer, std::io::Error> { Ok(Answer { status: key.len() as u16 }) }
-    ///
-    /// async fn handler(secrets: Secrets<App>) -> Result<Answer, String> {
-    ///     secrets
-    ///         .try_each(|app: Arc<App>| async move {
-    ///             match call(&app.api_key).await {
-    ///                 Ok(answer) if answer.status == 401 => {
-    ///                     Err(Attempt::Unauthenticated("refused".to_owned()))
-    ///                 }
-    ///                 Ok(answer) => Ok(answer),
-    ///                 Err(error) => Err(Attempt::Other(error.to_string())),
-    ///             }
-    ///         })
-    ///         .await
-    /// }
-    /// ```
-    ///
-    /// # Errors
-    /// That of `op` with the newest credential tried, or the first [`Attempt::Other`] before the
-    /// previous one.
-    ///
-    /// # Cancellation safety
-    /// Dropping the future drops the call in progress; a refresh that was asked for goes on.
-    pub async fn try_each<R, E, F, Fut>(&self, mut op: F) -> Result<R, E>
-    where
-        F: FnMut(Arc<T>) -> Fut,
-        Fut: Future<Output = Result<R, Attempt<E>>>,
-    {
-        let mut refused = None;
-        let now = self.snapshot.clock.now();
-        // A pinned credential that was revoked meanwhile is not sent any more.
-        if self.snapshot.current.trust.holds(now) {
-            match op(self.bundle()).await {
-                Ok(result) => return Ok(result),
-                Err(Attempt::Other(error)) => return Err(error),
-                Err(Attempt::Unauthenticated(error)) => refused = Some(error),
-            }
-        }
-        let newest = match self.snapshot.keyring.upgrade() {
-            Some(keyring) => keyring.newest_after_refusal(self.version()).await,
-            None => self.clone(),
-        };
-        let answer = match refused {
-            Some(error) if newest.version() == self.version() => error,
-            _ => match op(newest.bundle()).await {
-                Ok(result) => return Ok(result),
-                Err(Attempt::Other(error)) => return Err(error),
-                Err(Attempt::Unauthenticated(error)) => error,
-            },
-        };
-        let Some(previous) = newest.snapshot.previous() else {
-            return Err(answer);
-        };
-        if previous.id == *self.version() {
-            return Err(answer);
-        }
-        match op(previous.bundle.clone()).await {
-            Ok(result) => Ok(result),
-            Err(_) => Err(answer),
-        }
-    }
-}
-
-/// How one call with one credential failed, in [`Secrets::try_each`].
-#[derive(Debug)]
-pub enum Attempt<E> {
-    /// The upstream refused the credential: another one may work.
-    Unauthenticated(E),
-    /// Anything else: another credential would not help.
-    Other(E),
 }
 
 impl<T> Deref for Secrets<T> {

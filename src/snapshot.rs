@@ -201,6 +201,8 @@ pub(crate) struct Snapshot<T> {
     pub(crate) generation: u64,
     pub(crate) current: Held<T>,
     pub(crate) previous: Option<Held<T>>,
+    /// Shown to nobody: only `try_each` may send it, and only where the current one was refused.
+    pub(crate) pending: Option<Held<T>>,
     /// In the order they are tried: current, previous, pending; each key once.
     pub(crate) keys: Box<[TrustedKey]>,
     /// One for each key.
@@ -238,6 +240,13 @@ impl<T> Snapshot<T> {
     /// The bundle that was current before, while it is trusted.
     pub(crate) fn previous(&self) -> Option<&Held<T>> {
         self.previous
+            .as_ref()
+            .filter(|held| held.trust.holds(self.clock.now()))
+    }
+
+    /// The bundle that is to be current next, while it is trusted.
+    pub(crate) fn pending(&self) -> Option<&Held<T>> {
+        self.pending
             .as_ref()
             .filter(|held| held.trust.holds(self.clock.now()))
     }

@@ -787,62 +787,6 @@ async fn staleness_is_told_once_and_ends_with_an_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn try_each_heals_after_an_instant_revocation_with_one_shared_refresh() {
-    use tower_secrets::Attempt;
-    let store = Memory::new(doc("one"));
-    let keyring = builder(store.clone()).build().await.unwrap();
-    let callers: Vec<_> = (0..50).map(|_| keyring.current()).collect();
-    store.rotate(doc("two"));
-    let before = store.fetches();
-    let upstream = |valid: &'static str| {
-        move |app: Arc<App>| async move {
-            if app.key == valid {
-                Ok(app.key.clone())
-            } else {
-                Err(Attempt::Unauthenticated(app.key.clone()))
-            }
-        }
-    };
-    let calls: Vec<_> = callers
-        .into_iter()
-        .map(|secrets| tokio::spawn(async move { secrets.try_each(upstream("two")).await }))
-        .collect();
-    for call in calls {
-        assert_eq!(call.await.unwrap(), Ok("two".to_owned()));
-    }
-    assert_eq!(store.fetches() - before, 1, "shared");
-
-    let secrets = keyring.current();
-    assert_eq!(
-        secrets.try_each(upstream("one")).await,
-        Ok("one".to_owned()),
-        "previous"
-    );
-    let tried = Mutex::new(Vec::new());
-    let refused = secrets
-        .try_each(|app: Arc<App>| {
-            tried.lock().unwrap().push(app.key.clone());
-            async move { Err::<(), _>(Attempt::Unauthenticated(app.key.clone())) }
-        })
-        .await;
-    assert_eq!(
-        refused,
-        Err("two".to_owned()),
-        "the newest credential's error"
-    );
-    assert_eq!(*tried.lock().unwrap(), ["two", "one"], "each at most once");
-    let other = secrets
-        .try_each(|_| async { Err::<(), _>(Attempt::Other("broken pipe".to_owned())) })
-        .await;
-    assert_eq!(other, Err("broken pipe".to_owned()));
-    keyring.revoke_previous();
-    assert_eq!(
-        secrets.try_each(upstream("one")).await,
-        Err("two".to_owned())
-    );
-}
-
-#[tokio::test(start_paused = true)]
 async fn refreshed_tells_what_happened() {
     let store = Memory::new(doc("one"));
     let keyring = builder(store.clone()).build().await.unwrap();

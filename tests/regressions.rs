@@ -7,7 +7,7 @@ mod support;
 use std::{
     future::{Ready, ready},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, SystemTime},
@@ -18,7 +18,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use support::{ask, token};
 use tower_secrets::{
-    Attempt, JwtKey, Keyring, Probe, Secrets,
+    JwtKey, Keyring, Probe,
     clock::TokioClock,
     source::{Memory, Source, SourceError, SourceErrorKind, Stage, Version, Versions},
 };
@@ -185,65 +185,6 @@ async fn an_outage_backs_off_while_a_version_waits() {
     tokio::time::sleep(3600 * S).await;
     let f = m.fetches() - before;
     assert!(f < 60, "{f} fetches in an hour of outage");
-}
-
-// first caller cancelled: others fall through to the stale credential at once
-#[tokio::test(start_paused = true)]
-async fn a_caller_who_gives_up_ends_no_refresh_for_the_others() {
-    let m = Memory::new(doc(1));
-    let (k, _) = build(m.clone()).await;
-    let s = k.current();
-    let one = k.current().version().clone();
-    m.rotate(doc(2));
-    m.pause();
-    let _ = one;
-    let call = |s: Secrets<App>, first: Arc<App>| async move {
-        s.try_each(move |a: Arc<App>| {
-            let ok = !Arc::ptr_eq(&a, &first);
-            async move {
-                if ok {
-                    Ok(())
-                } else {
-                    Err(Attempt::Unauthenticated("401"))
-                }
-            }
-        })
-        .await
-    };
-    let a = tokio::spawn(call(s.clone(), s.bundle()));
-    tokio::time::sleep(Duration::from_millis(10)).await;
-    let b = tokio::spawn(call(s.clone(), s.bundle()));
-    tokio::time::sleep(Duration::from_millis(10)).await;
-    a.abort();
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    m.resume();
-    assert_eq!(b.await.unwrap(), Ok(()));
-}
-
-// a revoked credential is still sent by try_each from a pinned snapshot
-#[tokio::test(start_paused = true)]
-async fn a_revoked_credential_is_not_sent() {
-    let m = Memory::new(doc(1));
-    let (k, _) = build(m.clone()).await;
-    let pinned = k.current();
-    let first = pinned.bundle();
-    m.rotate(doc(2));
-    k.refresh().await.unwrap();
-    k.revoke_previous();
-    let used = Arc::new(Mutex::new(false));
-    let u = used.clone();
-    let _ = pinned
-        .try_each(move |a: Arc<App>| {
-            if Arc::ptr_eq(&a, &first) {
-                *u.lock().unwrap() = true;
-            }
-            async { Ok::<_, Attempt<()>>(()) }
-        })
-        .await;
-    assert!(
-        !*used.lock().unwrap(),
-        "the revoked bundle was sent upstream"
-    );
 }
 
 // withdrawn with a flip: the bundle that was current is not ended when another previous was held

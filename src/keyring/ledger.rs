@@ -78,6 +78,8 @@ pub(crate) struct Ledger<T> {
     replaced: Vec<TrustedKey>,
     pending_keys: Vec<TrustedKey>,
     pub(crate) pending: Option<VersionId>,
+    /// For `try_each` alone; `None` where a `prepare` step makes the bundles.
+    pending_bundle: Option<Held<T>>,
     pub(crate) pending_since: Option<Duration>,
     pub(crate) current_since: Now,
     /// What the previous stage shows, and since when.
@@ -136,6 +138,7 @@ impl<T> Ledger<T> {
             replaced: Vec::new(),
             pending_keys: Vec::new(),
             pending: None,
+            pending_bundle: None,
             pending_since: None,
             current_since: now,
             previous_since: None,
@@ -274,6 +277,8 @@ impl<T> Ledger<T> {
         let before = self.pending_keys.len();
         self.pending_keys.retain(|held| !over(&held.trust));
         changed |= before != self.pending_keys.len();
+        let pending = self.pending_bundle.take_if(|held| over(&held.trust));
+        changed |= pending.is_some();
         gone.sort();
         gone.dedup();
         (changed || !gone.is_empty()).then_some(gone)
@@ -282,8 +287,9 @@ impl<T> Ledger<T> {
     /// How long until something ends by itself.
     pub(crate) fn next_end(&self, now: Now) -> Option<Duration> {
         let keys = self.replaced.iter().chain(&self.pending_keys);
+        let bundles = self.previous.iter().chain(&self.pending_bundle);
         keys.map(|held| &held.trust)
-            .chain(self.previous.iter().map(|held| &held.trust))
+            .chain(bundles.map(|held| &held.trust))
             .filter_map(|trust| trust.remaining(now))
             .min()
     }
@@ -313,6 +319,14 @@ impl<T> Ledger<T> {
             .cloned()
     }
 
+    /// The bundle of the next snapshot's pending stage.
+    pub(crate) fn trusted_pending(&self, now: Now) -> Option<Held<T>> {
+        self.pending_bundle
+            .as_ref()
+            .filter(|held| held.trust.holds(now))
+            .cloned()
+    }
+
     fn key_record(&mut self, key: &PreparedKey) -> &mut KeyRecord {
         let fresh = || KeyRecord {
             trust: Trust::open(),
@@ -337,9 +351,12 @@ impl<T> Ledger<T> {
         let record = self
             .versions
             .get_or_insert(version.id.clone(), fresh, |record| matters(&record.trust));
-        record.was_in_use |= in_use;
         record.keys.clone_from(&keys);
         let trust = record.trust.clone();
+        if in_use && !std::mem::replace(&mut record.was_in_use, true) {
+            // It may have been pending here: that deadline is void.
+            trust.reopen();
+        }
         for key in &version.keys {
             self.key_record(key);
         }

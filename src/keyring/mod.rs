@@ -18,6 +18,9 @@ pub use registered::{Audience, RegisteredClaims};
 
 pub(crate) mod ledger;
 
+mod refusals;
+pub(crate) use refusals::{FLIP_INTERVAL, FlipWait};
+
 mod shared;
 pub(crate) use shared::{LoopEnds, Reply, Request, Settings, Shared};
 

@@ -15,6 +15,7 @@ use super::{
     Keyring,
     cache::TokenCache,
     ledger::{Candidate, Ledger, Windows},
+    refusals::Refusals,
     status::Health,
 };
 use crate::{
@@ -25,9 +26,6 @@ use crate::{
     snapshot::{Cell, DropSignal, Snapshot},
     source::VersionId,
 };
-
-/// At most one refresh in this time is asked for by upstreams that refuse a credential.
-const REFUSAL_COOL_DOWN: Duration = Duration::from_secs(10);
 
 /// What the handles own. The refresh loop and the requests hold it weakly, so that dropping the
 /// last handle drops it, and with it `stop`, which ends the loop.
@@ -44,8 +42,7 @@ pub(crate) struct Shared<T> {
     requests: mpsc::UnboundedSender<Request>,
     pub(super) stop: watch::Sender<bool>,
     pub(super) done: watch::Receiver<()>,
-    /// The last refresh that upstreams asked for: since when, and whether it has ended.
-    last_refusal: Mutex<Option<(Duration, watch::Receiver<()>)>>,
+    pub(crate) refusals: Arc<Refusals>,
 }
 
 /// What the handles need to know of the builder's settings.
@@ -91,6 +88,7 @@ pub(crate) struct LoopEnds {
     pub(crate) stop: watch::Receiver<bool>,
     pub(crate) done: watch::Sender<()>,
     pub(crate) retired: Arc<Notify>,
+    pub(crate) awaited: Arc<Notify>,
 }
 
 impl<T: Send + Sync + 'static> Keyring<T> {
@@ -109,6 +107,8 @@ impl<T: Send + Sync + 'static> Keyring<T> {
         let (requests, incoming) = mpsc::unbounded_channel();
         let (stop, stopped) = watch::channel(false);
         let (finished, done) = watch::channel(());
+        let refusals = Arc::new(Refusals::new(done.clone()));
+        let awaited = refusals.awaited();
         let shared = Arc::new_cyclic(|this| {
             let frame = Frame {
                 clock: clock.clone(),
@@ -132,7 +132,7 @@ impl<T: Send + Sync + 'static> Keyring<T> {
                 requests,
                 stop,
                 done,
-                last_refusal: Mutex::new(None),
+                refusals,
             }
         });
         let keyring = Self { shared };
@@ -141,6 +141,7 @@ impl<T: Send + Sync + 'static> Keyring<T> {
             stop: stopped,
             done: finished,
             retired,
+            awaited,
         };
         (keyring, ends)
     }
@@ -272,6 +273,7 @@ impl<T> Shared<T> {
         let generation = books.generation;
         let next = self.frame.compose(&books.ledger, generation, now);
         let old = self.cell.store(next);
+        self.refusals.tell_news();
         books.retired.push(Retired {
             generation: old.generation,
             version: old.current.id.clone(),
@@ -312,32 +314,13 @@ impl<T> Shared<T> {
             .unwrap_or_else(|_| Err(RefreshError::stopped()))
     }
 
-    /// For `try_each`: the newest snapshot, after one refresh that all refused callers share.
-    pub(crate) async fn newest_after_refusal(&self, refused: &VersionId) -> Secrets<T> {
-        if self.cell.load().current.id == *refused {
-            // An error says that the refresh has ended. What came of it is told by the events.
-            let _ = self.refresh_after_refusal().changed().await;
-        }
-        self.secrets()
-    }
-
-    /// The refresh under way or just over, or a new one. It belongs to no caller, so a caller who
-    /// gives up ends nothing for the others.
-    fn refresh_after_refusal(&self) -> watch::Receiver<()> {
+    /// For `try_each`: ends with the refresh under way or just over, or with a new one. It belongs to
+    /// no caller, so a caller who gives up ends nothing for the others.
+    pub(crate) fn refresh_after_refusal(&self) -> watch::Receiver<()> {
         let now = self.clock.now().mono;
-        let mut last = self
-            .last_refusal
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        match &*last {
-            Some((begun, ended)) if now.saturating_sub(*begun) < REFUSAL_COOL_DOWN => ended.clone(),
-            _ => {
-                let (end, ended) = watch::channel(());
-                self.ask(Trigger::Refused, Some(Reply::End(end)));
-                *last = Some((now, ended.clone()));
-                ended
-            }
-        }
+        self.refusals.refresh(now, |end| {
+            self.ask(Trigger::Refused, Some(Reply::End(end)));
+        })
     }
 }
 
@@ -359,6 +342,7 @@ impl<T> Frame<T> {
             generation,
             current: ledger.current.clone(),
             previous: ledger.trusted_previous(now),
+            pending: ledger.trusted_pending(now),
             verified_by: verified_by.collect(),
             tokens: TokenCache::new(self.token_cache, &keys),
             keys,

@@ -153,7 +153,8 @@ where
     /// The cache's time to live: how often the source is asked. Default 300 s. Each interval is
     /// drawn 0 to 10 % shorter, so that replicas do not ask in step, and never longer. After a
     /// failure the source is asked again after 1 s, doubled with jitter, never later than that. While a
-    /// pending version is seen, the source is asked every 5 s for up to ten minutes.
+    /// pending version is seen, the source is asked every 5 s for up to ten minutes, and while a call
+    /// of [`try_each_as`](crate::Secrets::try_each_as) waits for a flip, every second for up to a minute.
     pub fn refresh_every(mut self, interval: Duration) -> Self {
         self.refresh_every = interval;
         self
@@ -246,7 +247,8 @@ where
         self
     }
 
-    /// How long a pending key is accepted for verification. Default 24 h.
+    /// How long a pending key is accepted for verification, and a pending credential is tried by
+    /// [`try_each_as`](crate::Secrets::try_each_as). Default 24 h.
     pub fn max_pending(mut self, limit: Duration) -> Self {
         self.max_pending = limit;
         self

@@ -18,7 +18,7 @@ pub enum Trigger {
     Manual,
     /// The source itself saw a change.
     Change,
-    /// An upstream refused the credential in `Secrets::try_each`.
+    /// An upstream refused the credential in `Secrets::try_each` or `try_each_as`.
     Refused,
     /// The version that is current was revoked.
     Revoked,

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     event::Event,
-    keyring::{Failure, Keyring, LoopEnds, Reply, Request, Shared},
+    keyring::{FLIP_INTERVAL, Failure, Keyring, LoopEnds, Reply, Request, Shared},
     source::{BoxSource, Source},
 };
 
@@ -61,11 +61,16 @@ pub(super) struct Worker<Raw, T> {
     // Dropped last: `shutdown` waits for it.
     _done: watch::Sender<()>,
     retired: Arc<Notify>,
+    /// Somebody waits for a flip.
+    awaited: Arc<Notify>,
     hangups: Hangups,
     hangup_due: Option<Instant>,
     hangup_rests_until: Instant,
     change: Pin<Box<dyn Future<Output = ()> + Send>>,
     poll_at: Instant,
+    /// When to look while somebody waits for a flip; `None` after a failure, when the back-off
+    /// decides.
+    flip_poll_at: Option<Instant>,
     interval: Duration,
     backoff: Backoff,
     told_stale: bool,
@@ -88,6 +93,7 @@ where
             stop,
             done,
             retired,
+            awaited,
         } = ends;
         let source = refresher.source();
         let now = Instant::now();
@@ -104,10 +110,12 @@ where
             stop,
             _done: done,
             retired,
+            awaited,
             hangups,
             hangup_due: None,
             hangup_rests_until: now,
             poll_at: now + jittered(interval),
+            flip_poll_at: Some(now + jittered(FLIP_INTERVAL)),
             interval,
             backoff: Backoff::new(interval),
             told_stale: false,
@@ -137,6 +145,8 @@ where
                     self.want(Trigger::Change);
                 }
                 () = self.retired.notified() => self.tell_drained(),
+                // What is due next is worked out anew.
+                () = self.awaited.notified() => {}
                 () = sleep_until(wake_at) => self.keep_house(),
             }
         }
@@ -170,6 +180,9 @@ where
         }
         if self.poll_at <= now {
             self.want(Trigger::Timer);
+        } else if self.next_poll() <= now {
+            self.with_shared(|shared| shared.refusals.count_poll());
+            self.want(Trigger::Timer);
         }
         let Some(trigger) = self.wanted.take() else {
             return;
@@ -188,7 +201,11 @@ where
     }
 
     fn finish(&mut self, refresher: Refresher<Raw, T>, outcome: Result<Refreshed, RefreshError>) {
-        self.poll_at = Instant::now() + self.pause_after(&refresher, &outcome);
+        let now = Instant::now();
+        self.poll_at = now + self.pause_after(&refresher, &outcome);
+        let failed = outcome.as_ref().err().and_then(RefreshError::failed_step);
+        let answered = failed != Some(Step::Fetch);
+        self.flip_poll_at = answered.then(|| now + jittered(FLIP_INTERVAL));
         self.with_shared(|shared| note_health(shared, &refresher, &outcome));
         self.refresher = Some(refresher);
         for reply in self.answering.drain(..) {
@@ -228,6 +245,15 @@ where
         }
     }
 
+    /// The interval's next poll, or an earlier one where somebody waits for a flip.
+    fn next_poll(&self) -> Instant {
+        let awaited = |shared: Arc<Shared<T>>| shared.refusals.is_flip_awaited();
+        match self.flip_poll_at {
+            Some(at) if self.shared.upgrade().is_some_and(awaited) => at.min(self.poll_at),
+            _ => self.poll_at,
+        }
+    }
+
     /// When the loop has something to do by itself; `None` when the keyring is gone.
     fn next_wake(&self) -> Option<Instant> {
         let shared = self.shared.upgrade()?;
@@ -235,7 +261,7 @@ where
         let start = Instant::now();
         let mut wake = start + FAR;
         if self.running.is_none() {
-            wake = wake.min(self.poll_at);
+            wake = wake.min(self.next_poll());
             wake = self.hangup_due.map_or(wake, |due| wake.min(due));
         }
         if let Some(end) = shared.next_end(now) {

@@ -171,6 +171,7 @@ impl<T> Ledger<T> {
         let pending = match pending {
             Beside::Absent => {
                 self.pending_keys.clear();
+                self.pending_bundle = None;
                 return;
             }
             Beside::Unusable => {
@@ -181,6 +182,7 @@ impl<T> Ledger<T> {
             Beside::Proved(pending) => pending,
         };
         self.pending_keys.clear();
+        self.pending_bundle = None;
         if let Some(reason) = self.why_not_pending(&pending, current_created_at) {
             events.push(Event::StageSkipped {
                 stage: Stage::Pending,
@@ -189,8 +191,9 @@ impl<T> Ledger<T> {
             });
             return;
         }
-        self.record_version(&pending, false);
+        let trust = self.record_version(&pending, false);
         let max_pending = self.windows.max_pending;
+        trust.end_after(now, max_pending);
         let taken: HashSet<Identity> = identities(&self.current_keys)
             .chain(identities(&self.replaced))
             .collect();
@@ -214,7 +217,12 @@ impl<T> Ledger<T> {
         }
         self.pending_since = since.filter(|_| was.as_ref() == Some(&pending.id));
         self.pending_since.get_or_insert(now.mono);
-        self.pending = Some(pending.id);
+        self.pending = Some(pending.id.clone());
+        self.pending_bundle = pending.bundle.map(|bundle| Held {
+            id: pending.id,
+            bundle,
+            trust,
+        });
     }
 
     fn why_not_pending(

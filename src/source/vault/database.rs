@@ -55,7 +55,7 @@ pub struct VaultDatabase {
 
 enum Kind {
     Static(Mutex<Overdue>),
-    Dynamic(Leases),
+    Dynamic(Box<Leases>),
 }
 
 /// A rotation that was due and did not come.
@@ -87,7 +87,7 @@ enum Use {
     /// No keyring has swapped it in.
     Offered,
     /// It was swapped in, and somebody may still use it.
-    InUse,
+    Active,
     /// Nobody uses it any more: it can be revoked.
     Over,
 }
@@ -117,7 +117,7 @@ impl VaultDatabase {
 
     /// An account of its own for this process, on a lease.
     pub fn dynamic_role(client: &VaultClient, role: impl Into<String>) -> Self {
-        Self::new(client, role.into(), Kind::Dynamic(Leases::default()))
+        Self::new(client, role.into(), Kind::Dynamic(Box::default()))
     }
 
     fn new(client: &VaultClient, role: String, kind: Kind) -> Self {
@@ -294,7 +294,7 @@ fn retire(books: &mut Books, old: &VersionId, fate: &Fate) -> bool {
             *of = Use::Over;
             false
         }
-        Some(Use::InUse) => true,
+        Some(Use::Active) => true,
         Some(Use::Over) | None => false,
     }
 }
@@ -325,7 +325,7 @@ impl Source for VaultDatabase {
         if let Kind::Dynamic(leases) = &self.kind {
             // An unknown one is another source's, under a `Fallback`.
             if let Some(of) = lock(&leases.books).get_mut(current) {
-                *of = Use::InUse;
+                *of = Use::Active;
             }
         }
     }
@@ -385,11 +385,11 @@ mod tests {
             (is_previous, books.remove(&old))
         };
         let ends = || Fate::Ends;
-        assert_eq!(after(Some(Use::InUse), ends()), (true, Some(Use::InUse)));
+        assert_eq!(after(Some(Use::Active), ends()), (true, Some(Use::Active)));
         assert_eq!(after(Some(Use::Offered), ends()), (false, Some(Use::Over)));
         assert_eq!(after(Some(Use::Over), ends()), (false, Some(Use::Over)));
         assert_eq!(after(None, ends()), (false, None));
-        for of in [Use::Offered, Use::InUse, Use::Over] {
+        for of in [Use::Offered, Use::Active, Use::Over] {
             assert_eq!(after(Some(of), Fate::Gone), (false, None));
         }
     }

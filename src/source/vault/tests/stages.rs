@@ -36,7 +36,8 @@ fn the_rule() {
     let deleted = Err(SourceErrorKind::Deleted);
     let missing = Err(SourceErrorKind::NotFound);
     let malformed = Err(SourceErrorKind::Malformed);
-    let cases: &[(&str, &[(u64, (&str, bool))], Expected)] = &[
+    type Numbered = (u64, (&'static str, bool));
+    let cases: &[(&str, &[Numbered], Expected)] = &[
         ("", &[(1, LIVE)], Ok((1, None, None))),
         ("", &[(1, LIVE), (2, LIVE)], Ok((2, Some(1), None))),
         ("", &[(1, LIVE), (2, LATER)], Ok((2, Some(1), None))),
