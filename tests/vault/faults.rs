@@ -156,7 +156,7 @@ async fn a_custom_authority_is_trusted_and_no_other() {
     let Some(bao) = Bao::dev_tls() else { return };
     let pem = bao.authority();
     let client = |pem: Option<Vec<u8>>| {
-        let client = VaultClient::builder(bao.tls_address()).auth(VaultAuth::token(&bao.root));
+        let client = VaultClient::builder(bao.address()).auth(VaultAuth::token(&bao.root));
         match pem {
             Some(pem) => client.ca_certificates(pem),
             None => client,

@@ -6,7 +6,7 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use reqwest::{Client, Method, StatusCode};
@@ -50,6 +50,7 @@ impl Bao {
         let mut bao = Self::new(program()?);
         bao.root = ROOT.to_owned();
         bao.start();
+        bao.wait_for_kv();
         Some(bao)
     }
 
@@ -59,6 +60,7 @@ impl Bao {
         bao.root = ROOT.to_owned();
         bao.tls = true;
         bao.start();
+        bao.wait_for_kv();
         Some(bao)
     }
 
@@ -85,6 +87,7 @@ impl Bao {
         bao.unseal().await;
         bao.write("sys/mounts/secret", json!({ "type": "kv-v2" }))
             .await;
+        bao.wait_for_kv();
         Some(bao)
     }
 
@@ -130,6 +133,18 @@ impl Bao {
         self.child = Some(child);
     }
 
+    /// A new engine answers 400 until it has made itself ready for versions.
+    fn wait_for_kv(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let is_ready = || {
+            let output = self.command().args(["read", "secret/config"]).output();
+            output.unwrap().status.success()
+        };
+        while !is_ready() {
+            assert!(Instant::now() < deadline, "the KV engine is not ready");
+        }
+    }
+
     pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
@@ -163,11 +178,8 @@ impl Bao {
     }
 
     pub(crate) fn address(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
-    pub(crate) fn tls_address(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
     /// The authority that it made for itself.
@@ -196,7 +208,8 @@ impl Bao {
         command
             .env("HOME", self.home.path())
             .env("BAO_ADDR", self.address())
-            .env("BAO_TOKEN", &self.root);
+            .env("BAO_TOKEN", &self.root)
+            .env("BAO_SKIP_VERIFY", self.tls.to_string());
         command
     }
 

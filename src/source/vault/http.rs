@@ -342,6 +342,10 @@ impl Answer {
                 SourceErrorKind::Standby,
                 "a standby that was sent to sends on",
             ),
+            // An engine that was just made, or is made one of versions.
+            400 if words.starts_with("Upgrading from non-versioned") => {
+                (SourceErrorKind::Unavailable, "the engine is not ready yet")
+            }
             400 => (SourceErrorKind::InvalidRequest, "the request is invalid"),
             403 => (SourceErrorKind::PermissionDenied, "it is not allowed"),
             404 => (SourceErrorKind::NotFound, "there is nothing"),

@@ -69,8 +69,10 @@ async fn an_answer_that_breaks_off_is_no_answer() {
 async fn statuses_have_their_kinds() {
     let sealed = r#"{"errors":["Vault is sealed"]}"#;
     let quota = r#"{"errors":["request path \"secret\": rate limit quota exceeded"]}"#;
+    let upgrading = r#"{"errors":["Upgrading from non-versioned to versioned data. .."]}"#;
     let cases = [
         (400, "", SourceErrorKind::InvalidRequest),
+        (400, upgrading, SourceErrorKind::Unavailable),
         (404, r#"{"errors":[]}"#, SourceErrorKind::NotFound),
         (412, "", SourceErrorKind::Unavailable),
         (418, "", SourceErrorKind::Other),
