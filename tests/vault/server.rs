@@ -97,7 +97,7 @@ impl Bao {
             child: None,
             port: two_free_ports(),
             home: tempfile::tempdir().unwrap(),
-            http: Client::new(),
+            http: Client::builder().tls_certs_only([]).build().unwrap(),
             root: String::new(),
             unseal: None,
             tls: false,

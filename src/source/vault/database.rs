@@ -164,7 +164,7 @@ impl VaultDatabase {
             Ok(ttl @ 1..) => seconds(ttl),
             _ => lock(overdue).pause(version.id()),
         };
-        self.fetch_again(pause + spread, None);
+        self.fetch_again(Instant::now() + pause + spread, None);
         Ok(Versions::new(version))
     }
 
@@ -192,10 +192,7 @@ impl VaultDatabase {
         let Some(current) = &held.current else {
             return Err(SourceError::new(SourceErrorKind::Other, "no lease"));
         };
-        self.fetch_again(
-            current.due.saturating_duration_since(Instant::now()),
-            Some(current.token),
-        );
+        self.fetch_again(current.due, Some(current.token));
         let mut versions = Versions::new(current.version.clone());
         if let Some(previous) = previous {
             versions = versions.with_previous(previous);
@@ -203,8 +200,7 @@ impl VaultDatabase {
         Ok(versions)
     }
 
-    fn fetch_again(&self, pause: Duration, token: Option<u64>) {
-        let at = Instant::now() + pause;
+    fn fetch_again(&self, at: Instant, token: Option<u64>) {
         self.due.send_replace(Some(Due { at, token }));
     }
 

@@ -140,8 +140,8 @@
 //!
 //! A *static* role is one account whose password the server changes. The next poll is set for when the
 //! rotation is due, and repeated, less and less often, until it has happened. From the rotation to that poll the old
-//! password is dead, and sessions that are open live on: [`Secrets::try_each`](crate::Secrets::try_each) asks
-//! for a refresh at the first refusal. There is no previous; the event
+//! password is dead, and sessions that are open live on: [`Secrets::try_each_as`](crate::Secrets::try_each_as)
+//! with [`single_user`](crate::CredentialKind::single_user) waits for the new one instead of failing. There is no previous; the event
 //! `secrets_previous_withdrawn` is told at each rotation and is no alarm here.
 //!
 //! A *dynamic* role is an account of this process's own, on a lease. A poll looks whether the lease is still there, so one
@@ -156,7 +156,7 @@
 //! # Why a client of our own
 //!
 //! `vaultrs` reads no version of a KV secret by its number, needs `&mut` to change the token, and its settings print
-//! the token with `Debug`. What is used here is nine calls over `reqwest` with rustls and aws-lc-rs, which
+//! the token with `Debug`. What is used here is ten calls over `reqwest` with rustls and aws-lc-rs, which
 //! are in many servers' trees already.
 
 use std::{
