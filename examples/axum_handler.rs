@@ -30,7 +30,7 @@ struct App {
 
 /// Both arguments come from one snapshot, whatever is rotated while the handler runs.
 async fn greet(secrets: Secrets<App>, claims: Claims) -> String {
-    let name = claims.sub.as_deref().unwrap_or("nobody");
+    let name = claims.sub().unwrap_or("nobody");
     format!(
         "{}, {name}! (generation {}, your token was signed by the {} key)",
         secrets.greeting,

@@ -4,7 +4,8 @@ use std::{any::Any, error::Error, fmt, ops::Deref, sync::Arc};
 
 use crate::{
     keyring::{key::KeyId, registered::RegisteredClaims, verify::Verified},
-    snapshot::{Snapshot, VerifiedBy},
+    secrets::{Pinned, Secrets},
+    snapshot::VerifiedBy,
     source::{Stage, VersionId},
 };
 
@@ -93,6 +94,9 @@ impl<C: fmt::Debug> fmt::Debug for Claims<C> {
 /// [`JwtRotationLayer`](crate::JwtRotationLayer) puts it in the extensions of a request whose
 /// token it has verified, and of no other: where it is, somebody was authenticated.
 ///
+/// It holds the request's snapshot, as [`Secrets`](crate::Secrets) does. [`Claims`] do not: keep
+/// those, where something is to outlive the request.
+///
 /// ```
 /// use tower_secrets::Authentication;
 ///
@@ -107,17 +111,34 @@ impl<C: fmt::Debug> fmt::Debug for Claims<C> {
 pub struct Authentication {
     claims: Arc<dyn Any + Send + Sync>,
     claims_type: &'static str,
-    key: Arc<VerifiedBy>,
+    /// What the request is pinned to. An entry of its own beside this one would cost an allocation or
+    /// two in each request.
+    snapshot: Arc<dyn Pinned>,
+    /// An index into the snapshot's keys.
+    key: usize,
 }
 
 impl Authentication {
     /// `verified` is of a layer whose claims are read as `C`, against this snapshot.
-    pub(crate) fn new<C, T>(verified: Verified, snapshot: &Snapshot<T>) -> Self {
+    pub(crate) fn new<C, T>(verified: Verified, secrets: Secrets<T>) -> Self
+    where
+        T: Send + Sync + 'static,
+    {
         Self {
             claims: verified.claims,
             claims_type: std::any::type_name::<C>(),
-            key: snapshot.verified_by[verified.key].clone(),
+            snapshot: secrets.into_pinned(),
+            key: verified.key,
         }
+    }
+
+    /// What the request is pinned to.
+    pub(crate) fn snapshot(&self) -> &Arc<dyn Pinned> {
+        &self.snapshot
+    }
+
+    fn key(&self) -> &Arc<VerifiedBy> {
+        self.snapshot.verified_by(self.key)
     }
 
     /// The claims, as the type that the layer was configured with.
@@ -132,32 +153,32 @@ impl Authentication {
             .map_err(|_| ClaimsError::new::<C>(self.claims_type))?;
         Ok(Claims {
             claims,
-            key: self.key.clone(),
+            key: self.key().clone(),
         })
     }
 
     /// The stage of the key that verified the token.
     #[must_use]
     pub fn stage(&self) -> Stage {
-        self.key.stage
+        self.key().stage
     }
 
     /// The version of the secret that the key came from.
     #[must_use]
     pub fn version(&self) -> &VersionId {
-        &self.key.version
+        &self.key().version
     }
 
     /// The generation of the snapshot that the token was verified against.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.key.generation
+        self.key().generation
     }
 
     /// The id of the key that verified the token.
     #[must_use]
     pub fn key_id(&self) -> &KeyId {
-        &self.key.id
+        &self.key().id
     }
 }
 
@@ -167,11 +188,12 @@ impl fmt::Debug for Authentication {
         let Self {
             claims: _,
             claims_type,
+            snapshot,
             key,
         } = self;
         f.debug_struct("Authentication")
             .field("claims_type", claims_type)
-            .field("key", key)
+            .field("key", snapshot.verified_by(*key))
             .finish()
     }
 }

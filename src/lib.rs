@@ -39,7 +39,7 @@
 //!
 //! async fn handler(secrets: Secrets<App>, claims: Claims) -> String {
 //!     // Every field belongs to one version, whatever is rotated meanwhile.
-//!     format!("{:?} calls with a key of {} bytes", claims.sub, secrets.api_key.len())
+//!     format!("{:?} calls with a key of {} bytes", claims.sub(), secrets.api_key.len())
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -129,6 +129,9 @@ mod extract;
 
 #[cfg(feature = "rmcp")]
 pub mod mcp;
+
+#[cfg(feature = "aws")]
+pub mod aws;
 
 // The README's quick start is compiled and run as a test.
 #[cfg(all(doctest, feature = "axum", feature = "file"))]

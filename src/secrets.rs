@@ -1,9 +1,13 @@
 //! What a request holds: one consistent view of the secret, and the way past it, by name, for
 //! upstreams that refuse a credential.
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{any::Any, fmt, ops::Deref, sync::Arc};
 
-use crate::{keyring::Keyring, snapshot::Snapshot, source::VersionId};
+use crate::{
+    keyring::Keyring,
+    snapshot::{Snapshot, VerifiedBy},
+    source::VersionId,
+};
 
 mod try_each;
 pub use try_each::{Attempt, CredentialKind};
@@ -68,6 +72,39 @@ impl<T> Secrets<T> {
     #[must_use]
     pub fn bundle(&self) -> Arc<T> {
         self.snapshot.current.bundle.clone()
+    }
+}
+
+/// A snapshot whose bundle's type is not known where it is held.
+pub(crate) trait Pinned: Any + Send + Sync {
+    /// What is said of one of its keys.
+    fn verified_by(&self, key: usize) -> &Arc<VerifiedBy>;
+
+    /// Gives it an entry of its own, as `Secrets`, where there is none of its type.
+    fn put_in(self: Arc<Self>, extensions: &mut http::Extensions);
+}
+
+impl<T: Send + Sync + 'static> Pinned for Snapshot<T> {
+    fn verified_by(&self, key: usize) -> &Arc<VerifiedBy> {
+        &self.verified_by[key]
+    }
+
+    fn put_in(self: Arc<Self>, extensions: &mut http::Extensions) {
+        extensions.get_or_insert_with(|| Secrets::new(self));
+    }
+}
+
+impl<T: Send + Sync + 'static> Secrets<T> {
+    pub(crate) fn into_pinned(self) -> Arc<dyn Pinned> {
+        self.snapshot
+    }
+
+    /// `None` for the snapshot of another type's bundle.
+    pub(crate) fn of_pinned(pinned: &Arc<dyn Pinned>) -> Option<Self> {
+        let any: &dyn Any = &**pinned;
+        any.is::<Snapshot<T>>().then_some(())?;
+        let any: Arc<dyn Any + Send + Sync> = pinned.clone();
+        any.downcast().ok().map(Self::new)
     }
 }
 

@@ -57,17 +57,24 @@ impl Trust {
 
     /// Whether it is trusted at this moment.
     pub(crate) fn holds(&self, now: Now) -> bool {
-        !self.is_revoked() && self.remaining(now).is_none_or(|rest| !rest.is_zero())
+        if self.is_revoked() {
+            return false;
+        }
+        !self.has_deadline() || self.remaining(now).is_none_or(|rest| !rest.is_zero())
     }
 
     /// The same, without reading the clock where it has no deadline.
     pub(crate) fn holds_by(&self, clock: &dyn Clock) -> bool {
-        let has_deadline = self.deadline_mono.load(Ordering::Acquire) != NEVER;
-        if has_deadline {
+        if self.has_deadline() {
             self.holds(clock.now())
         } else {
             !self.is_revoked()
         }
+    }
+
+    /// Asked first, so that the arithmetic of a deadline is out of the way of the usual key.
+    fn has_deadline(&self) -> bool {
+        self.deadline_mono.load(Ordering::Acquire) != NEVER
     }
 
     /// Ends the trust `after` this moment, or earlier where a deadline already says so.
@@ -100,6 +107,7 @@ impl Trust {
     }
 
     /// How long its deadline is away, whether it was revoked or not; `None` while it has none.
+    #[inline(never)]
     pub(crate) fn remaining(&self, now: Now) -> Option<Duration> {
         let mono = self.deadline_mono.load(Ordering::Acquire);
         if mono == NEVER {
@@ -120,10 +128,7 @@ impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Trust")
             .field("revoked", &self.is_revoked())
-            .field(
-                "ends",
-                &(self.deadline_mono.load(Ordering::Acquire) != NEVER),
-            )
+            .field("ends", &self.has_deadline())
             .finish()
     }
 }

@@ -1,14 +1,22 @@
 //! What the layer takes from the heap: a few small allocations a request, whatever the bundle's
 //! size, and no more memory after a flood of tokens than the cache may hold.
 //!
-//! Counted for the calling thread by `allocation-counter`. What aws-lc takes for itself is C's.
+//! Counted for the calling thread by `allocation-counter`. What aws-lc takes for itself is C's. The
+//! router is axum's with its default features, `matched-path` and `original-uri` among them: with what
+//! they leave in a request, the map of its extensions grows when a layer adds an entry.
 
 #![allow(clippy::unwrap_used)]
 
 use std::convert::Infallible;
 
 use allocation_counter::{AllocationInfo, measure};
-use axum::{Router, body::Body, response::Response, routing::get};
+use axum::{
+    Router,
+    body::Body,
+    extract::{MatchedPath, OriginalUri},
+    response::Response,
+    routing::get,
+};
 use futures::FutureExt;
 use http::{Request, StatusCode};
 use tower::Service;
@@ -18,7 +26,7 @@ use tower_secrets::{JwtRotationLayer, Keyring};
 mod load;
 use load::{App, Key, Kind, request, still_keyring, token};
 
-const MOST_FOR_A_NEW_TOKEN: u64 = 12;
+const MOST_FOR_A_NEW_TOKEN: u64 = 9;
 const MOST_FOR_A_TOKEN_SEEN_BEFORE: u64 = 6;
 const MOST_BYTES: u64 = 2_048;
 const CACHED: usize = 1_000;
@@ -98,6 +106,13 @@ fn a_flood_of_valid_tokens_leaves_memory_flat() {
     );
 }
 
+/// Fails where axum leaves less than it does by default.
+async fn has_what_axum_leaves(request: Request<Body>) {
+    let extensions = request.extensions();
+    assert!(extensions.get::<MatchedPath>().is_some());
+    assert!(extensions.get::<OriginalUri>().is_some());
+}
+
 /// An axum router without and with the layer.
 struct Protected {
     bare: Router,
@@ -106,7 +121,7 @@ struct Protected {
 
 impl Protected {
     fn new(keyring: &Keyring<App>) -> Self {
-        let bare = Router::new().route("/", get(|| async {}));
+        let bare = Router::new().route("/", get(has_what_axum_leaves));
         let layered = bare.clone().layer(JwtRotationLayer::new(keyring.clone()));
         Self { bare, layered }
     }

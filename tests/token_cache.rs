@@ -118,10 +118,7 @@ async fn no_layer_takes_anothers_acceptance_for_its_own() {
         tenant: "t".to_owned(),
     };
     for _ in 0..3 {
-        assert_eq!(
-            claims(&a, &token).await.unwrap().sub.as_deref(),
-            Some("alice")
-        );
+        assert_eq!(claims(&a, &token).await.unwrap().sub(), Some("alice"));
         assert_eq!(
             claims(&b, &token).await,
             Err(VerifyErrorKind::WrongAudience)

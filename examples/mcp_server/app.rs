@@ -168,7 +168,7 @@ impl WhoAmI {
     pub(crate) fn new(secrets: &Secrets<App>, claims: &Claims) -> Self {
         let stage: Stage = claims.stage();
         Self {
-            sub: claims.sub.clone(),
+            sub: claims.sub().map(str::to_owned),
             version: secrets.version().to_string(),
             stage: stage.to_string(),
             key_version: claims.version().to_string(),

@@ -20,6 +20,8 @@ use algorithm::Hash;
 
 mod der;
 
+mod ecdsa;
+
 mod ed25519;
 
 mod error;

@@ -5,14 +5,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+mod texts;
+pub use texts::Audience;
+use texts::{Slot, Texts};
+
+mod wire;
 
 /// The registered claims of [RFC 7519, section 4.1], with `scope` and `client_id` as OAuth access
 /// tokens carry them ([RFC 9068]). Other claims of a token are ignored; for them, give the layer a
 /// type of your own.
 ///
-/// Times are whole seconds since the epoch. A token may write them with a fraction, which is cut
-/// off; times before the epoch read as 0.
+/// A claim is read by the method of its name. Times are whole seconds since the epoch. A token may
+/// write them with a fraction, which is cut off; times before the epoch read as 0.
 ///
 /// To mint a token, start from a subject. A token expires at `exp` = 0, in 1970, until it is given
 /// an end:
@@ -26,84 +30,113 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 ///     .audience("https://mcp.example")
 ///     .issued_at(now)
 ///     .expires_at(now + Duration::from_secs(300))
-///     .scope("tools:read tools:call");
+///     .granting("tools:read tools:call");
+/// assert_eq!(claims.sub(), Some("alice"));
+/// assert!(claims.aud().contains("https://mcp.example"));
 /// assert!(claims.scopes().any(|scope| scope == "tools:read"));
 /// ```
 ///
 /// [RFC 7519, section 4.1]: https://www.rfc-editor.org/rfc/rfc7519#section-4.1
 /// [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068#section-2.2
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RegisteredClaims {
-    /// Who issued the token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub iss: Option<String>,
-    /// Whom the token is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sub: Option<String>,
-    /// Whom the token is for.
-    #[serde(default, skip_serializing_if = "Audience::is_empty")]
-    pub aud: Audience,
-    /// When it ends, in seconds since the epoch; from that second on it is expired.
-    #[serde(deserialize_with = "seconds")]
-    pub exp: u64,
-    /// When it begins, in seconds since the epoch.
-    #[serde(
-        default,
-        deserialize_with = "some_seconds",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub nbf: Option<u64>,
-    /// When it was issued, in seconds since the epoch.
-    #[serde(
-        default,
-        deserialize_with = "some_seconds",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub iat: Option<u64>,
-    /// The token's own id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jti: Option<String>,
-    /// What it allows: names with spaces between them ([RFC 8693, section 4.2]).
-    ///
-    /// [RFC 8693, section 4.2]: https://www.rfc-editor.org/rfc/rfc8693#section-4.2
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scope: Option<String>,
-    /// The OAuth client that asked for the token ([RFC 8693, section 4.3]).
-    ///
-    /// [RFC 8693, section 4.3]: https://www.rfc-editor.org/rfc/rfc8693#section-4.3
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_id: Option<String>,
+    exp: u64,
+    nbf: Option<u64>,
+    iat: Option<u64>,
+    texts: Texts,
 }
 
 impl RegisteredClaims {
+    /// Who issued the token.
+    #[must_use]
+    pub fn iss(&self) -> Option<&str> {
+        self.texts.get(Slot::Iss)
+    }
+
+    /// Whom the token is about.
+    #[must_use]
+    pub fn sub(&self) -> Option<&str> {
+        self.texts.get(Slot::Sub)
+    }
+
+    /// Whom the token is for.
+    #[must_use]
+    pub fn aud(&self) -> Audience<'_> {
+        self.texts.audience()
+    }
+
+    /// When it ends, in seconds since the epoch; from that second on it is expired.
+    #[must_use]
+    pub fn exp(&self) -> u64 {
+        self.exp
+    }
+
+    /// When it begins, in seconds since the epoch.
+    #[must_use]
+    pub fn nbf(&self) -> Option<u64> {
+        self.nbf
+    }
+
+    /// When it was issued, in seconds since the epoch.
+    #[must_use]
+    pub fn iat(&self) -> Option<u64> {
+        self.iat
+    }
+
+    /// The token's own id.
+    #[must_use]
+    pub fn jti(&self) -> Option<&str> {
+        self.texts.get(Slot::Jti)
+    }
+
+    /// What it allows: names with spaces between them ([RFC 8693, section 4.2]).
+    ///
+    /// [RFC 8693, section 4.2]: https://www.rfc-editor.org/rfc/rfc8693#section-4.2
+    #[must_use]
+    pub fn scope(&self) -> Option<&str> {
+        self.texts.get(Slot::Scope)
+    }
+
+    /// The names in `scope`, in their order.
+    pub fn scopes(&self) -> impl Iterator<Item = &str> {
+        self.scope()
+            .unwrap_or_default()
+            .split(' ')
+            .filter(|name| !name.is_empty())
+    }
+
+    /// The OAuth client that asked for the token ([RFC 8693, section 4.3]).
+    ///
+    /// [RFC 8693, section 4.3]: https://www.rfc-editor.org/rfc/rfc8693#section-4.3
+    #[must_use]
+    pub fn client_id(&self) -> Option<&str> {
+        self.texts.get(Slot::ClientId)
+    }
+}
+
+/// To mint a token.
+impl RegisteredClaims {
     /// Claims about a subject, with `exp` = 0 and nothing else.
     #[must_use]
-    pub fn new(subject: impl Into<String>) -> Self {
+    pub fn new(subject: impl AsRef<str>) -> Self {
         Self {
-            iss: None,
-            sub: Some(subject.into()),
-            aud: Audience::default(),
             exp: 0,
             nbf: None,
             iat: None,
-            jti: None,
-            scope: None,
-            client_id: None,
+            texts: Texts::default().with(Slot::Sub, subject.as_ref()),
         }
     }
 
     /// Sets `iss`.
     #[must_use]
-    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.iss = Some(issuer.into());
-        self
+    pub fn issuer(self, issuer: impl AsRef<str>) -> Self {
+        self.with(Slot::Iss, issuer.as_ref())
     }
 
     /// Adds an audience to `aud`.
     #[must_use]
-    pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.aud.push(audience.into());
+    pub fn audience(mut self, audience: impl AsRef<str>) -> Self {
+        self.texts = self.texts.with_audience(audience.as_ref());
         self
     }
 
@@ -114,6 +147,13 @@ impl RegisteredClaims {
         self
     }
 
+    /// Sets `nbf`, cut to the whole second.
+    #[must_use]
+    pub fn not_before(mut self, at: SystemTime) -> Self {
+        self.nbf = Some(since_epoch(at));
+        self
+    }
+
     /// Sets `iat`, cut to the whole second.
     #[must_use]
     pub fn issued_at(mut self, at: SystemTime) -> Self {
@@ -121,20 +161,68 @@ impl RegisteredClaims {
         self
     }
 
-    /// Sets `scope`: names with spaces between them.
+    /// Sets `jti`.
     #[must_use]
-    pub fn scope(mut self, scope: impl Into<String>) -> Self {
-        self.scope = Some(scope.into());
-        self
+    pub fn token_id(self, id: impl AsRef<str>) -> Self {
+        self.with(Slot::Jti, id.as_ref())
     }
 
-    /// The names in `scope`, in their order.
-    pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        self.scope
-            .as_deref()
-            .unwrap_or_default()
-            .split(' ')
-            .filter(|name| !name.is_empty())
+    /// Sets `scope`: names with spaces between them.
+    #[must_use]
+    pub fn granting(self, scope: impl AsRef<str>) -> Self {
+        self.with(Slot::Scope, scope.as_ref())
+    }
+
+    /// Sets `client_id`.
+    #[must_use]
+    pub fn client(self, id: impl AsRef<str>) -> Self {
+        self.with(Slot::ClientId, id.as_ref())
+    }
+
+    fn with(mut self, slot: Slot, text: &str) -> Self {
+        self.texts = self.texts.with(slot, text);
+        self
+    }
+}
+
+/// What was read of a token, to be copied into [`RegisteredClaims`].
+pub(super) struct Read<'a, A> {
+    pub(super) iss: Option<&'a str>,
+    pub(super) sub: Option<&'a str>,
+    pub(super) aud: &'a [A],
+    pub(super) exp: u64,
+    pub(super) nbf: Option<u64>,
+    pub(super) iat: Option<u64>,
+    pub(super) jti: Option<&'a str>,
+    pub(super) scope: Option<&'a str>,
+    pub(super) client_id: Option<&'a str>,
+}
+
+impl<A: AsRef<str>> From<Read<'_, A>> for RegisteredClaims {
+    fn from(read: Read<'_, A>) -> Self {
+        let slots = [read.iss, read.sub, read.jti, read.scope, read.client_id];
+        Self {
+            exp: read.exp,
+            nbf: read.nbf,
+            iat: read.iat,
+            texts: Texts::new(slots, read.aud),
+        }
+    }
+}
+
+impl fmt::Debug for RegisteredClaims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegisteredClaims")
+            .field("iss", &self.iss())
+            .field("sub", &self.sub())
+            .field("aud", &self.aud())
+            .field("exp", &self.exp)
+            .field("nbf", &self.nbf)
+            .field("iat", &self.iat)
+            .field("jti", &self.jti())
+            .field("scope", &self.scope())
+            .field("client_id", &self.client_id())
+            .finish()
     }
 }
 
@@ -142,129 +230,6 @@ fn since_epoch(at: SystemTime) -> u64 {
     at.duration_since(SystemTime::UNIX_EPOCH)
         .as_ref()
         .map_or(0, Duration::as_secs)
-}
-
-/// The `aud` claim: any number of names. A single one is written as a string, several as an array;
-/// both are read ([RFC 7519, section 4.1.3]).
-///
-/// [RFC 7519, section 4.1.3]: https://www.rfc-editor.org/rfc/rfc7519#section-4.1.3
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Audience(Names);
-
-/// Nearly every token has one audience, which then costs one allocation and not two.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Names {
-    One(String),
-    Several(Vec<String>),
-}
-
-impl Audience {
-    /// The names, in their order.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.names().iter().map(String::as_str)
-    }
-
-    /// Whether it has this name.
-    #[must_use]
-    pub fn contains(&self, name: &str) -> bool {
-        self.iter().any(|own| own == name)
-    }
-
-    /// Whether there is no name.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.names().is_empty()
-    }
-
-    fn names(&self) -> &[String] {
-        match &self.0 {
-            Names::One(name) => std::slice::from_ref(name),
-            Names::Several(names) => names,
-        }
-    }
-
-    fn push(&mut self, name: String) {
-        *self = self.iter().map(str::to_owned).chain([name]).collect();
-    }
-}
-
-impl Default for Names {
-    fn default() -> Self {
-        Self::Several(Vec::new())
-    }
-}
-
-impl From<String> for Audience {
-    fn from(name: String) -> Self {
-        Self(Names::One(name))
-    }
-}
-
-impl<S: Into<String>> FromIterator<S> for Audience {
-    fn from_iter<I: IntoIterator<Item = S>>(names: I) -> Self {
-        let mut names: Vec<String> = names.into_iter().map(Into::into).collect();
-        if names.len() == 1
-            && let Some(only) = names.pop()
-        {
-            return only.into();
-        }
-        Self(Names::Several(names))
-    }
-}
-
-impl Serialize for Audience {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.names() {
-            [one] => one.serialize(serializer),
-            several => several.serialize(serializer),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Audience {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "a string or an array of strings")]
-        enum Form {
-            One(String),
-            Several(Vec<String>),
-        }
-        Ok(match Form::deserialize(deserializer)? {
-            Form::One(name) => name.into(),
-            Form::Several(names) => names.into_iter().collect(),
-        })
-    }
-}
-
-fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    deserializer.deserialize_f64(Seconds)
-}
-
-fn some_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    seconds(deserializer).map(Some)
-}
-
-struct Seconds;
-
-impl de::Visitor<'_> for Seconds {
-    type Value = u64;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number of seconds since the epoch")
-    }
-
-    fn visit_u64<E>(self, seconds: u64) -> Result<u64, E> {
-        Ok(seconds)
-    }
-
-    fn visit_i64<E>(self, seconds: i64) -> Result<u64, E> {
-        Ok(u64::try_from(seconds).unwrap_or(0))
-    }
-
-    fn visit_f64<E>(self, seconds: f64) -> Result<u64, E> {
-        // The cast saturates at both ends.
-        Ok(seconds as u64)
-    }
 }
 
 #[cfg(test)]
@@ -315,7 +280,7 @@ mod tests {
                 serde_json::from_value(json!({ "exp": written, "iat": written, "nbf": written }))
                     .unwrap();
             assert_eq!(
-                (claims.exp, claims.iat, claims.nbf),
+                (claims.exp(), claims.iat(), claims.nbf()),
                 (read, Some(read), Some(read))
             );
         }
@@ -326,6 +291,6 @@ mod tests {
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(7_900);
         let early = SystemTime::UNIX_EPOCH - Duration::from_secs(7);
         let claims = RegisteredClaims::new("s").expires_at(at).issued_at(early);
-        assert_eq!((claims.exp, claims.iat), (7, Some(0)));
+        assert_eq!((claims.exp(), claims.iat()), (7, Some(0)));
     }
 }

@@ -75,7 +75,7 @@ where
     let payload = compact.payload(&mut buffer)?;
     let claims = ClaimsSet::read(payload)?;
     let validity = policy.check(&claims, now)?;
-    let claims = read_as::<C>(claims, payload)?;
+    let claims = read_as::<C>(&claims, payload)?;
     Ok(Verified {
         claims,
         key,
@@ -117,12 +117,12 @@ pub(crate) fn names_secret(token: &[u8], keys: &[TrustedKey]) -> bool {
 }
 
 /// The default type needs no second pass over the JSON.
-fn read_as<C>(claims: ClaimsSet<'_>, payload: &[u8]) -> Result<AnyClaims, VerifyErrorKind>
+fn read_as<C>(claims: &ClaimsSet<'_>, payload: &[u8]) -> Result<AnyClaims, VerifyErrorKind>
 where
     C: DeserializeOwned + Send + Sync + 'static,
 {
     if TypeId::of::<C>() == TypeId::of::<RegisteredClaims>() {
-        return Ok(Arc::new(claims.into_registered()?));
+        return Ok(Arc::new(claims.registered()?));
     }
     let claims: C = serde_json::from_slice(payload).map_err(|_| VerifyErrorKind::WrongClaims)?;
     Ok(Arc::new(claims))

@@ -2,10 +2,11 @@
 //!
 //! [`JwtRotationLayer`] goes around any `Service<Request<B>, Response = Response<R>>` and keeps
 //! both body types. For each request it pins one snapshot, verifies the token against that
-//! snapshot's keys (current, previous, pending), and puts into the request's extensions
+//! snapshot's keys (current, previous, pending), and leaves in the request's extensions
 //!
-//! * the pinned [`Secrets<T>`](crate::Secrets), and
-//! * the [`Authentication`](crate::Authentication): claims, stage, version, generation, key id,
+//! * the [`Authentication`](crate::Authentication): claims, stage, version, generation, key id, and
+//! * the pinned snapshot, for
+//!   [`Secrets::from_extensions`](crate::Secrets::from_extensions) and the extractors,
 //!
 //! so that a handler sees one generation only, whatever is rotated meanwhile. It never waits.
 //!

@@ -27,9 +27,52 @@ pub(super) fn pin<T>(keyring: &Keyring<T>, extensions: &Extensions) -> Secrets<T
 where
     T: Send + Sync + 'static,
 {
-    match extensions.get::<Secrets<T>>() {
-        Some(held) if held.is_of(keyring) => held.clone(),
-        _ => keyring.current(),
+    Secrets::find(extensions)
+        .filter(|held: &Secrets<T>| held.is_of(keyring))
+        .unwrap_or_else(|| keyring.current())
+}
+
+/// Leaves the caller, and with it the snapshot, which has no other entry.
+///
+/// What an outer layer found out about the caller gives way: this layer is the nearer one.
+pub(super) fn leave_caller<T>(extensions: &mut Extensions, caller: Authentication)
+where
+    T: Send + Sync + 'static,
+{
+    if !extensions.is_empty() {
+        extensions.remove::<Anonymous>();
+        extensions.remove::<Secrets<T>>();
+    }
+    if let Some(outer) = extensions.insert(caller) {
+        keep_secrets::<T>(extensions, &outer);
+    }
+}
+
+/// Leaves the snapshot, and that there is no caller.
+pub(super) fn leave_anonymous<T>(
+    extensions: &mut Extensions,
+    secrets: Secrets<T>,
+    challenge: HeaderValue,
+) where
+    T: Send + Sync + 'static,
+{
+    extensions.insert(secrets);
+    extensions.insert(Anonymous {
+        challenge: Some(challenge),
+    });
+    if let Some(outer) = extensions.remove::<Authentication>() {
+        keep_secrets::<T>(extensions, &outer);
+    }
+}
+
+/// An outer layer's caller has given way; its bundle, of a type that this layer's is not of, stays
+/// within reach.
+fn keep_secrets<T>(extensions: &mut Extensions, outer: &Authentication)
+where
+    T: Send + Sync + 'static,
+{
+    if Secrets::<T>::of_pinned(outer.snapshot()).is_none() {
+        outer.snapshot().clone().put_in(extensions);
     }
 }
 
@@ -51,10 +94,15 @@ impl<T: Send + Sync + 'static> Secrets<T> {
     /// # Errors
     /// When no layer over a `Keyring<T>` was passed.
     pub fn from_extensions(extensions: &Extensions) -> Result<Self, ExtractError> {
-        extensions
-            .get::<Self>()
-            .cloned()
-            .ok_or_else(ExtractError::no_secrets::<T>)
+        Self::find(extensions).ok_or_else(ExtractError::no_secrets::<T>)
+    }
+
+    /// An entry of its own is of a nearer layer than the caller's.
+    pub(crate) fn find(extensions: &Extensions) -> Option<Self> {
+        match extensions.get::<Self>() {
+            Some(own) => Some(own.clone()),
+            None => Self::of_pinned(extensions.get::<Authentication>()?.snapshot()),
+        }
     }
 }
 

@@ -16,10 +16,10 @@ use super::{
     bearer::{Credentials, credentials, is_b64token},
     challenge::challenge,
     layer::Settings,
-    pinned::{Anonymous, pin},
+    pinned::{leave_anonymous, leave_caller, pin},
     respond::refuse,
 };
-use crate::{Secrets, claims::Authentication};
+use crate::{Secrets, claims::Authentication, keyring::verify::Verified};
 
 /// The service made by [`JwtRotationLayer`](super::JwtRotationLayer). Cheap to clone: the
 /// configuration is shared.
@@ -57,32 +57,27 @@ where
             return Err(Refusal::stale());
         }
         let secrets = pin(keyring, request.extensions());
-        let authentication = self.authenticate(request.headers(), &secrets)?;
+        let verified = self.authenticate(request.headers(), &secrets)?;
 
         if let Some(value) = request.headers_mut().get_mut(AUTHORIZATION) {
             value.set_sensitive(true);
         }
-        // What an outer layer found out about the caller gives way: this layer is the nearer one.
         let extensions = request.extensions_mut();
-        extensions.insert(secrets);
-        if let Some(authentication) = authentication {
-            extensions.remove::<Anonymous>();
-            extensions.insert(authentication);
-        } else {
-            extensions.remove::<Authentication>();
-            extensions.insert(Anonymous {
-                challenge: Some(challenge(&self.settings.realm, None)),
-            });
+        match verified {
+            Some(verified) => {
+                leave_caller::<T>(extensions, Authentication::new::<C, T>(verified, secrets));
+            }
+            None => leave_anonymous(extensions, secrets, challenge(&self.settings.realm, None)),
         }
         Ok(())
     }
 
-    /// Headers and one snapshot in, the caller out; `None` is a caller who may be anonymous.
+    /// Headers and one snapshot in, what was verified out; `None` is a caller who may be anonymous.
     fn authenticate(
         &self,
         headers: &HeaderMap,
         secrets: &Secrets<T>,
-    ) -> Result<Option<Authentication>, Refusal> {
+    ) -> Result<Option<Verified>, Refusal> {
         let Settings {
             keyring: _,
             policy,
@@ -98,9 +93,8 @@ where
             Credentials::Malformed => return Err(Refusal::malformed(realm)),
             Credentials::Repeated => return Err(Refusal::repeated(realm)),
         };
-        let snapshot = secrets.snapshot();
-        match snapshot.verify::<C>(token, policy) {
-            Ok(verified) => Ok(Some(Authentication::new::<C, T>(verified, snapshot))),
+        match secrets.snapshot().verify::<C>(token, policy) {
+            Ok(verified) => Ok(Some(verified)),
             Err(_) if !is_b64token(token) => Err(Refusal::malformed(realm)),
             Err(error) => Err(Refusal::invalid_token(&error, realm)),
         }

@@ -96,7 +96,7 @@ pub(super) fn peek_secrets<T>(extensions: &Extensions) -> Option<Secrets<T>>
 where
     T: Send + Sync + 'static,
 {
-    in_http(extensions, |http| http.get().cloned()).or_else(|| extensions.get().cloned())
+    in_http(extensions, Secrets::find).or_else(|| extensions.get().cloned())
 }
 
 fn find_secrets<T>(extensions: &Extensions) -> Result<Secrets<T>, ErrorData>

@@ -1,6 +1,6 @@
 //! The servers, and clients for them.
 
-use std::{io::Write, process::Command, time::Duration};
+use std::{fmt, io::Write, process::Command, time::Duration};
 
 use aws_sdk_secretsmanager::{
     Client,
@@ -16,7 +16,7 @@ pub(crate) fn ministack() -> Option<String> {
     std::env::var("TOWER_SECRETS_MINISTACK").ok()
 }
 
-/// The program `microburst`.
+/// The base URL of microburst, which stands before moto. One test alone may give it rules.
 pub(crate) fn microburst() -> Option<String> {
     std::env::var("TOWER_SECRETS_MICROBURST").ok()
 }
@@ -48,12 +48,15 @@ fn what_is_left_out() {
     let tests = list.lines().filter(|line| line.ends_with(": test"));
     // All but this one and the program that some start, `identity::pod`.
     let left_out = tests.count() - 2;
-    // Around the capture of test output, so that it is seen when the test passes.
-    let _ = writeln!(
-        std::io::stderr(),
+    tell(format_args!(
         "LEFT OUT: {left_out} tests with servers that speak AWS's protocol. `tests/run` makes and \
          starts them; by hand: `tests/beds/aws run cargo test --features full --test aws`."
-    );
+    ));
+}
+
+/// Around the capture of test output, so that it is seen when the test passes.
+pub(crate) fn tell(line: fmt::Arguments<'_>) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 pub(crate) const REGION: &str = "eu-central-1";

@@ -12,7 +12,7 @@ use tower_secrets::{
 };
 
 use crate::{
-    bed::{client, moto, need},
+    bed::{client, moto, need, tell},
     proxy::{Fault, Proxy},
     secret::{App, Secret, builder, document},
     stopped_time::StoppedTime,
@@ -89,7 +89,11 @@ impl Outage {
         assert_eq!(failure.source_error().unwrap().kind(), kind);
         let fetches = status.consecutive_failures as usize;
         let calls = self.proxy.calls() - before;
-        println!("five minutes: {kind:?}, {fetches} fetches, {calls} calls answered");
+        let test = std::thread::current();
+        tell(format_args!(
+            "{}: {kind:?}; in five minutes {fetches} fetches with {calls} calls",
+            test.name().unwrap_or_default()
+        ));
         assert!((4..=MOST_FETCHES).contains(&fetches), "{fetches}");
         // `DescribeSecret`, and one `GetSecretValue` where the fault is in that, or where it stands
         // in for a `DescribeSecret` that IAM denies.
@@ -105,7 +109,6 @@ impl Outage {
             self.time.pass(Duration::from_secs(1), &self.proxy).await;
             waited += Duration::from_secs(1);
         }
-        println!("recovered after {waited:?}");
         let status = self.keyring.status();
         assert_eq!(status.consecutive_failures, 0);
         assert_eq!(self.keyring.current().api_key, "api-key-2");
@@ -200,7 +203,7 @@ async fn refused_connections() {
     let mut outage = Outage::prepare(&server).await;
     outage.proxy.close().await;
     assert_eq!(outage.last().await, SourceErrorKind::Unavailable);
-    outage.proxy.open().await;
+    outage.proxy.open();
     outage.is_over().await;
 }
 

@@ -1,12 +1,6 @@
 //! Faults by somebody else: microburst (PyPI), which answers as botocore's service models say.
 
-use std::{
-    fs::File,
-    net::TcpListener,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tower_secrets::source::{SecretsManager, SourceErrorKind, Stage};
@@ -17,40 +11,15 @@ use crate::{
     support::{ask, token},
 };
 
-/// Far more than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 struct Microburst {
-    process: Child,
     url: String,
     http: reqwest::Client,
 }
 
 impl Microburst {
-    async fn start(program: &str, upstream: &str) -> Self {
-        let port = free_port().to_string();
-        let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join("microburst.log");
-        let process = Command::new(program)
-            .args(["--upstream", upstream, "--port", &port])
-            .stdout(Stdio::null())
-            .stderr(File::create(log).unwrap())
-            .spawn()
-            .unwrap_or_else(|error| panic!("TOWER_SECRETS_MICROBURST={program}: {error}"));
-        let mut microburst = Self {
-            process,
-            url: format!("http://127.0.0.1:{port}"),
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
-        };
-        let is_up = async {
-            while microburst.control("GET", "health", None).await.is_err() {
-                let ended = microburst.process.try_wait().unwrap();
-                assert!(ended.is_none(), "microburst ended: {ended:?}");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        let is_up = tokio::time::timeout(PATIENCE, is_up).await;
-        is_up.unwrap();
-        microburst
+    fn new(url: String) -> Self {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { url, http }
     }
 
     async fn control(
@@ -86,22 +55,10 @@ impl Microburst {
     }
 }
 
-impl Drop for Microburst {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 #[tokio::test]
 async fn throttling_resets_latency_and_an_expired_token() {
-    let (server, program) = (need!(moto()), need!(microburst()));
-    let microburst = Microburst::start(&program, &server).await;
+    let server = need!(moto());
+    let microburst = Microburst::new(need!(microburst()));
     let secret = Secret::create(&server).await;
     let source = SecretsManager::new(client(&microburst.url), &secret.name);
     let keyring = builder(source)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tower_secrets::{clock::TokioClock, event::Event, source::SecretsManager};
 
 use crate::{
-    bed::{client, moto, need},
+    bed::{client, moto, need, tell},
     proxy::Proxy,
     secret::{Secret, builder, document},
     stopped_time::StoppedTime,
@@ -39,7 +39,7 @@ async fn a_poll_is_one_call() {
             polls += 1;
         }
     }
-    println!("{polls} polls, {:?}", proxy.tally());
+    tell(format_args!("{polls} polls: {:?}", proxy.tally()));
     // 750 s in intervals of 27 to 30 s.
     assert!((25..=27).contains(&polls), "{polls}");
     assert_eq!(proxy.calls_of("DescribeSecret"), 1 + polls);

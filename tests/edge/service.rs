@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::json;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_secrets::{
-    Authentication, Claims, JwtRotationLayer, Keyring, RegisteredClaims, Secrets, SecretsLayer,
-    VerifyErrorKind,
+    Authentication, Claims, JwtKey, JwtRotationLayer, Keyring, RegisteredClaims, Secrets,
+    SecretsLayer, VerifyErrorKind,
     layer::{ExtractErrorKind, Refusal, RefusalKind, TextBody},
     source::{Memory, Stage},
 };
@@ -388,4 +388,147 @@ async fn an_inner_layer_that_saw_no_token_leaves_no_caller() {
         }));
     let response = service.oneshot(bearer(&token(OLD))).await.unwrap();
     assert!(seen(&response).authentication.is_none());
+}
+
+/// A bundle of another type with the same members.
+#[derive(Deserialize)]
+struct Other {
+    jwt_secret: JwtKey,
+    api_key: String,
+}
+
+async fn app(api_key: &str) -> Keyring<App> {
+    let builder = Keyring::<App>::builder(Memory::new(bundle(OLD, api_key)));
+    let builder = builder.jwt_key(|app| &app.jwt_secret);
+    builder.build().await.unwrap()
+}
+
+/// In generation 2, to be told from [`app`]'s.
+async fn other() -> Keyring<Other> {
+    let source = Memory::new(bundle(OLD, "not yet"));
+    let builder = Keyring::<Other>::builder(source.clone()).jwt_key(|other| &other.jwt_secret);
+    let keyring = builder.build().await.unwrap();
+    source.rotate(bundle(OLD, "other"));
+    keyring.refresh().await.unwrap();
+    keyring
+}
+
+/// The API keys of both types' bundles, and the generation of what the caller was verified by.
+type Left = [Option<String>; 3];
+
+/// What these layers leave in the request, and in a clone of its extensions.
+macro_rules! left {
+    ($($layer:expr),+) => {{
+        let service = ServiceBuilder::new()
+            $(.layer($layer))+
+            .service(service_fn(async |request: Request<Ask>| {
+                let own = left(request.extensions());
+                assert_eq!(left(&request.extensions().clone()), own);
+                let mut response = Response::new(Answer::default());
+                response.extensions_mut().insert(own);
+                Ok::<_, Infallible>(response)
+            }));
+        let response = service.oneshot(bearer(&token(OLD))).await.unwrap();
+        response.extensions().get::<Left>().unwrap().clone()
+    }};
+}
+
+fn left(extensions: &http::Extensions) -> Left {
+    let app = Secrets::<App>::from_extensions(extensions).ok();
+    let other = Secrets::<Other>::from_extensions(extensions).ok();
+    let caller = extensions.get::<Authentication>();
+    [
+        app.map(|app| app.api_key.clone()),
+        other.map(|other| other.api_key.clone()),
+        caller.map(|caller| caller.generation().to_string()),
+    ]
+}
+
+/// The nearer layer's caller counts, and each type's nearest bundle is within reach.
+#[tokio::test]
+async fn layers_over_several_keyrings_hide_nothing_but_what_is_farther_of_the_same_type() {
+    let [a, b] = [app("a").await, app("b").await];
+    let other = other().await;
+    let tokens_a = || JwtRotationLayer::new(a.clone());
+    let tokens_b = || JwtRotationLayer::new(b.clone());
+    let tokens_other = || JwtRotationLayer::new(other.clone());
+    let none = None::<&str>;
+    let cases = [
+        (left!(tokens_a()), [Some("a"), none, Some("1")]),
+        (left!(tokens_a(), tokens_b()), [Some("b"), none, Some("1")]),
+        (
+            left!(tokens_a(), tokens_other()),
+            [Some("a"), Some("other"), Some("2")],
+        ),
+        (
+            left!(tokens_other(), tokens_a()),
+            [Some("a"), Some("other"), Some("1")],
+        ),
+        (
+            left!(tokens_a(), tokens_other(), tokens_b()),
+            [Some("b"), Some("other"), Some("1")],
+        ),
+        (
+            left!(tokens_a(), SecretsLayer::new(b.clone())),
+            [Some("b"), none, Some("1")],
+        ),
+        (
+            left!(SecretsLayer::new(b.clone()), tokens_a()),
+            [Some("a"), none, Some("1")],
+        ),
+        (
+            left!(tokens_a(), SecretsLayer::new(b.clone()), tokens_other()),
+            [Some("b"), Some("other"), Some("2")],
+        ),
+        (
+            left!(tokens_a(), SecretsLayer::new(other.clone())),
+            [Some("a"), Some("other"), Some("1")],
+        ),
+    ];
+    for (index, (left, expected)) in cases.into_iter().enumerate() {
+        assert_eq!(left, expected.map(|it| it.map(str::to_owned)), "{index}");
+    }
+}
+
+#[tokio::test]
+async fn an_outer_bundle_stays_where_an_inner_layer_of_another_saw_no_token() {
+    let (outer, inner) = (app("a").await, other().await);
+    let service = ServiceBuilder::new()
+        .layer(JwtRotationLayer::new(outer))
+        .map_request(|mut request: Request<Ask>| {
+            request.headers_mut().remove(AUTHORIZATION);
+            request
+        })
+        .layer(JwtRotationLayer::new(inner).allow_anonymous())
+        .service(service_fn(async |request: Request<Ask>| {
+            let left = left(request.extensions());
+            let expected = [Some("a"), Some("other"), None];
+            assert_eq!(left, expected.map(|it| it.map(str::to_owned)));
+            Ok::<_, Infallible>(Response::new(Answer::default()))
+        }));
+    service.oneshot(bearer(&token(OLD))).await.unwrap();
+}
+
+/// Whoever keeps claims for a session keeps no bundle in memory with them.
+#[tokio::test]
+async fn claims_hold_no_snapshot() {
+    let (source, keyring) = keyring().await;
+    let response = send!(JwtRotationLayer::new(keyring.clone()), bearer(&token(OLD)));
+    let Seen {
+        secrets,
+        authentication,
+        ..
+    } = seen(&response).clone();
+    drop(response);
+    let bundle = std::sync::Arc::downgrade(&secrets.bundle());
+    let claims: Claims = authentication.as_ref().unwrap().claims().unwrap();
+    for api_key in ["second", "third"] {
+        source.rotate(crate::bundle(NEW, api_key));
+        keyring.refresh().await.unwrap();
+    }
+    drop(secrets);
+    assert!(bundle.upgrade().is_some(), "held by the request");
+    drop(authentication);
+    assert!(bundle.upgrade().is_none());
+    assert_eq!((claims.sub(), claims.generation()), (Some("alice"), 1));
 }

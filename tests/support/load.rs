@@ -174,13 +174,13 @@ pub(crate) fn expired_token(keyring: &Keyring<App>, caller: usize) -> String {
 }
 
 fn sign(keyring: &Keyring<App>, caller: usize, expires: SystemTime) -> String {
-    let mut claims = RegisteredClaims::new(format!("user-{caller:08}"))
-        .scope("tools:read tools:call")
+    let claims = RegisteredClaims::new(format!("user-{caller:08}"))
+        .granting("tools:read tools:call")
         .issuer("https://issuer.example")
         .audience("https://api.example")
         .issued_at(SystemTime::UNIX_EPOCH)
-        .expires_at(expires);
-    claims.jti = Some(format!("token-{caller:08}"));
+        .expires_at(expires)
+        .token_id(format!("token-{caller:08}"));
     keyring.signer().sign(&claims).unwrap()
 }
 

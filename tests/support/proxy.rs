@@ -17,7 +17,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::{AbortHandle, JoinSet},
 };
@@ -170,6 +170,7 @@ pub(crate) struct Proxy {
     shared: Arc<Shared>,
     address: SocketAddr,
     accepting: AbortHandle,
+    held: Option<TcpSocket>,
 }
 
 impl Proxy {
@@ -186,6 +187,7 @@ impl Proxy {
             address: listener.local_addr().unwrap(),
             accepting: tokio::spawn(accept(listener, shared.clone())).abort_handle(),
             shared,
+            held: None,
         }
     }
 
@@ -209,17 +211,22 @@ impl Proxy {
     }
 
     /// No connection is accepted any more, and those that are open end.
-    pub(crate) async fn close(&self) {
+    pub(crate) async fn close(&mut self) {
         self.accepting.abort();
         while !self.accepting.is_finished() {
             tokio::task::yield_now().await;
         }
+        // Bound, so that nobody takes the port, and refusing, because it does not listen.
+        let held = TcpSocket::new_v4().unwrap();
+        held.set_reuseaddr(true).unwrap();
+        held.bind(self.address).unwrap();
+        self.held = Some(held);
         self.shared.busy.send_replace(0);
     }
 
     /// Accepts connections again, at the same address.
-    pub(crate) async fn open(&mut self) {
-        let listener = TcpListener::bind(self.address).await.unwrap();
+    pub(crate) fn open(&mut self) {
+        let listener = self.held.take().unwrap().listen(1024).unwrap();
         self.accepting = tokio::spawn(accept(listener, self.shared.clone())).abort_handle();
     }
 

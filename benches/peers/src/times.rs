@@ -153,7 +153,11 @@ fn unseen(setup: &Setup, mut request: impl FnMut() + 'static) -> Contender {
 }
 
 /// One request with the next token of the ring.
-pub fn requests(mut router: Router, mut ring: Ring) -> impl FnMut() {
+///
+/// The router is made ready for them as `axum::serve` does it for each connection; otherwise it would
+/// put its layers together anew for each request, which no server pays for.
+pub fn requests(router: Router, mut ring: Ring) -> impl FnMut() {
+    let mut router: Router = router.with_state(());
     move || {
         let status = contenders::request(&mut router, ring.token());
         assert_eq!(status, StatusCode::OK);

@@ -113,10 +113,11 @@ impl Curve {
         }
     }
 
+    /// Of signatures in ASN.1: see [`DerSignature`](super::ecdsa::DerSignature).
     pub(super) fn verification(self) -> &'static EcdsaVerificationAlgorithm {
         match self {
-            Self::P256 => &signature::ECDSA_P256_SHA256_FIXED,
-            Self::P384 => &signature::ECDSA_P384_SHA384_FIXED,
+            Self::P256 => &signature::ECDSA_P256_SHA256_ASN1,
+            Self::P384 => &signature::ECDSA_P384_SHA384_ASN1,
         }
     }
 

@@ -15,6 +15,7 @@ use base64_simd::URL_SAFE_NO_PAD;
 use super::{
     KeyError, KeyErrorKind, KeyId,
     algorithm::{Algorithm, Curve, Hash, RsaPadding, first_32, sha256},
+    ecdsa::DerSignature,
     ed25519, rsa,
 };
 
@@ -35,6 +36,8 @@ pub(super) struct Material {
 pub(super) enum Verifying {
     // A kilobyte.
     Hmac(Box<hmac::Key>),
+    Ecdsa(ParsedPublicKey, Curve),
+    /// RSA and EdDSA.
     Public(ParsedPublicKey),
 }
 
@@ -82,7 +85,7 @@ impl Material {
         Ok(Self::public(
             Algorithm::Rsa(padding, hash),
             &thumbprint_input,
-            parsed,
+            Verifying::Public(parsed),
         ))
     }
 
@@ -120,7 +123,7 @@ impl Material {
         Ok(Self::public(
             Algorithm::Ecdsa(curve),
             &thumbprint_input,
-            parsed,
+            Verifying::Ecdsa(parsed, curve),
         ))
     }
 
@@ -138,7 +141,8 @@ impl Material {
             r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#,
             URL_SAFE_NO_PAD.encode_to_string(x)
         );
-        Ok(Self::public(Algorithm::EdDsa, &thumbprint_input, parsed))
+        let verifying = Verifying::Public(parsed);
+        Ok(Self::public(Algorithm::EdDsa, &thumbprint_input, verifying))
     }
 
     pub(super) fn ed_pair(pair: Ed25519KeyPair) -> Result<Self, KeyError> {
@@ -159,13 +163,13 @@ impl Material {
     }
 
     /// `thumbprint_input` is the canonical JSON of RFC 7638, section 3.
-    fn public(algorithm: Algorithm, thumbprint_input: &str, parsed: ParsedPublicKey) -> Self {
+    fn public(algorithm: Algorithm, thumbprint_input: &str, verifying: Verifying) -> Self {
         let thumbprint = sha256(thumbprint_input.as_bytes());
         Self {
             algorithm,
             computed_id: KeyId::new(URL_SAFE_NO_PAD.encode_to_string(thumbprint)),
             identity: public_identity(&thumbprint, algorithm),
-            verifying: Verifying::Public(parsed),
+            verifying,
             signing: None,
         }
     }
@@ -180,6 +184,8 @@ impl Verifying {
     pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::Hmac(key) => hmac::verify(key, message, signature).is_ok(),
+            Self::Ecdsa(key, curve) => DerSignature::from_fixed(signature, curve.field_len())
+                .is_some_and(|der| key.verify_sig(message, der.as_bytes()).is_ok()),
             Self::Public(key) => key.verify_sig(message, signature).is_ok(),
         }
     }

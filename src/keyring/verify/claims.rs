@@ -12,7 +12,7 @@ use super::{
     json::{Skipped, Text, Texts, once},
     numeric_date::NumericDate,
 };
-use crate::keyring::registered::{Audience, RegisteredClaims};
+use crate::keyring::registered::{Read, RegisteredClaims};
 
 /// A claims set (RFC 7519, section 4). It borrows from the JSON that it was read from.
 #[derive(Default)]
@@ -34,34 +34,36 @@ impl<'a> ClaimsSet<'a> {
         serde_json::from_str(json).map_err(|_| VerifyErrorKind::Malformed)
     }
 
-    pub(super) fn into_registered(self) -> Result<RegisteredClaims, VerifyErrorKind> {
-        Ok(RegisteredClaims {
-            iss: owned(self.iss)?,
-            sub: owned(self.sub)?,
-            aud: audience(self.aud)?,
+    /// They are copied: what else the payload holds is not kept in memory.
+    pub(super) fn registered(&self) -> Result<RegisteredClaims, VerifyErrorKind> {
+        let read = Read {
+            iss: text(&self.iss)?,
+            sub: text(&self.sub)?,
+            aud: names(&self.aud)?,
             exp: self.exp.map_or(0, NumericDate::seconds),
             nbf: self.nbf.map(NumericDate::seconds),
             iat: self.iat.map(NumericDate::seconds),
-            jti: owned(self.jti)?,
-            scope: owned(self.scope)?,
-            client_id: owned(self.client_id)?,
-        })
+            jti: text(&self.jti)?,
+            scope: text(&self.scope)?,
+            client_id: text(&self.client_id)?,
+        };
+        Ok(read.into())
     }
 }
 
-fn owned(text: Option<Text<'_>>) -> Result<Option<String>, VerifyErrorKind> {
+fn text<'t>(text: &'t Option<Text<'_>>) -> Result<Option<&'t str>, VerifyErrorKind> {
     match text {
         None | Some(Text::Null) => Ok(None),
-        Some(Text::Is(text)) => Ok(Some(text.into_owned())),
+        Some(Text::Is(text)) => Ok(Some(text)),
         Some(Text::Other) => Err(VerifyErrorKind::WrongClaims),
     }
 }
 
-fn audience(texts: Option<Texts<'_>>) -> Result<Audience, VerifyErrorKind> {
+fn names<'t, 'a>(texts: &'t Option<Texts<'a>>) -> Result<&'t [Cow<'a, str>], VerifyErrorKind> {
     match texts {
-        None => Ok(Audience::default()),
-        Some(Texts::One(name)) => Ok(name.into_owned().into()),
-        Some(Texts::Several(names)) => Ok(names.into_iter().map(Cow::into_owned).collect()),
+        None => Ok(&[]),
+        Some(Texts::One(name)) => Ok(std::slice::from_ref(name)),
+        Some(Texts::Several(names)) => Ok(names),
         Some(Texts::Null | Texts::Other) => Err(VerifyErrorKind::WrongClaims),
     }
 }

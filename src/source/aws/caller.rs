@@ -11,7 +11,7 @@ use std::{
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_secretsmanager::{
     Client, Config,
-    config::{self, IdentityCache, retry::RetryConfig, timeout::TimeoutConfig},
+    config::{IdentityCache, retry::RetryConfig, timeout::TimeoutConfig},
     operation::{describe_secret::DescribeSecretOutput, get_secret_value::GetSecretValueOutput},
 };
 
@@ -180,6 +180,7 @@ impl Caller {
 /// A client like the user's that never waits for ever and never retries by itself: the keyring
 /// does, and two loops would multiply.
 fn ours(config: &Config) -> Client {
+    let unlimited = || TimeoutConfig::builder().build();
     let mut limits = config.timeout_config().cloned().unwrap_or_else(unlimited);
     limits.take_defaults_from(
         &TimeoutConfig::builder()
@@ -187,13 +188,9 @@ fn ours(config: &Config) -> Client {
             .operation_attempt_timeout(LIMIT)
             .build(),
     );
-    let ours: config::Builder = config
+    let ours = config
         .to_builder()
         .retry_config(RetryConfig::disabled())
         .timeout_config(limits);
     Client::from_conf(ours.build())
-}
-
-fn unlimited() -> TimeoutConfig {
-    TimeoutConfig::builder().build()
 }

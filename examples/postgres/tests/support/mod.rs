@@ -60,13 +60,13 @@ impl Database {
     pub async fn new(name: &str) -> Option<Self> {
         let Ok(url) = std::env::var("TOWER_SECRETS_POSTGRES") else {
             let tests = LEFT_OUT.fetch_add(1, Ordering::Relaxed) + 1;
-            // Around the capture of test output, so that it is seen when the test passes.
-            let _ = writeln!(
-                std::io::stderr(),
-                "LEFT OUT: {tests} test(s) against a real PostgreSQL. `tests/run` runs them; or start \
-                 a server with `tests/postgres/server start` and set TOWER_SECRETS_POSTGRES to what \
-                 `tests/postgres/server url` prints."
+            let told = format!(
+                "LEFT OUT: {tests} test(s) against a real PostgreSQL. `tests/run` runs them; or \
+                 start a server with `tests/postgres/server start` and set TOWER_SECRETS_POSTGRES \
+                 to what `tests/postgres/server url` prints.\n"
             );
+            // Around the capture of test output, so that it is seen when the test passes.
+            let _ = std::io::stderr().write_all(told.as_bytes());
             return None;
         };
         let turn = TURN.lock().await;

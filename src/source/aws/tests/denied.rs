@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use tracing::Dispatch;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::{
@@ -124,11 +125,11 @@ async fn a_label_that_cannot_be_read_is_not_withdrawn() {
 #[tokio::test]
 async fn describing_is_tried_again_after_an_hour_and_warned_of_once() {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(log.clone())
-        .with_max_level(tracing::Level::WARN)
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    // Of a lone subscriber, tracing asks the thread that meets an event first, which may be
+    // another test's, without one. Of two it asks both.
+    let _other = log.listen();
+    let listener = log.listen();
+    let _guard = tracing::dispatcher::set_default(&listener);
 
     let fake = start().await;
     let source = source(&fake);
@@ -183,6 +184,14 @@ async fn advance(minutes: u64) {
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
+    fn listen(&self) -> Dispatch {
+        tracing_subscriber::fmt()
+            .with_writer(self.clone())
+            .with_max_level(tracing::Level::WARN)
+            .finish()
+            .into()
+    }
+
     fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }

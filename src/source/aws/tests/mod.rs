@@ -13,8 +13,13 @@ mod stale;
 
 mod denied;
 
-use super::*;
-use fake::Fake;
+mod keyring;
+
+use aws_sdk_secretsmanager::Client;
+
+use self::fake::Fake;
+use super::SecretsManager;
+use crate::source::{Side, Source, SourceError, SourceErrorKind, Versions, WindowStart};
 
 /// The ids of a view: current, previous, pending.
 fn ids(versions: &Versions) -> (&str, Option<&str>, Option<&str>) {

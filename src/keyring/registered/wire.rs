@@ -1,0 +1,149 @@
+//! How registered claims stand in a token.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::{Read, RegisteredClaims};
+
+#[derive(Serialize, Deserialize)]
+#[serde(expecting = "an object with the registered claims")]
+struct Wire<'a> {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    iss: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sub: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Names::is_empty")]
+    aud: Names<'a>,
+    #[serde(deserialize_with = "seconds")]
+    exp: u64,
+    #[serde(
+        default,
+        deserialize_with = "some_seconds",
+        skip_serializing_if = "Option::is_none"
+    )]
+    nbf: Option<u64>,
+    #[serde(
+        default,
+        deserialize_with = "some_seconds",
+        skip_serializing_if = "Option::is_none"
+    )]
+    iat: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    jti: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scope: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_id: Option<Cow<'a, str>>,
+}
+
+impl Serialize for RegisteredClaims {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let wire = Wire {
+            iss: self.iss().map(Cow::Borrowed),
+            sub: self.sub().map(Cow::Borrowed),
+            aud: Names(self.aud().iter().map(Cow::Borrowed).collect()),
+            exp: self.exp(),
+            nbf: self.nbf(),
+            iat: self.iat(),
+            jti: self.jti().map(Cow::Borrowed),
+            scope: self.scope().map(Cow::Borrowed),
+            client_id: self.client_id().map(Cow::Borrowed),
+        };
+        wire.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RegisteredClaims {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Wire {
+            iss,
+            sub,
+            aud,
+            exp,
+            nbf,
+            iat,
+            jti,
+            scope,
+            client_id,
+        } = Wire::deserialize(deserializer)?;
+        let read = Read {
+            iss: iss.as_deref(),
+            sub: sub.as_deref(),
+            aud: &aud.0,
+            exp,
+            nbf,
+            iat,
+            jti: jti.as_deref(),
+            scope: scope.as_deref(),
+            client_id: client_id.as_deref(),
+        };
+        Ok(read.into())
+    }
+}
+
+/// `aud`: a single name is a string, several are an array.
+#[derive(Default)]
+struct Names<'a>(Vec<Cow<'a, str>>);
+
+impl Names<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Names<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &*self.0 {
+            [one] => one.serialize(serializer),
+            several => several.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Names<'_> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "a string or an array of strings")]
+        enum Form {
+            One(String),
+            Several(Vec<String>),
+        }
+        let names = match Form::deserialize(deserializer)? {
+            Form::One(name) => vec![name],
+            Form::Several(names) => names,
+        };
+        Ok(Self(names.into_iter().map(Cow::Owned).collect()))
+    }
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    deserializer.deserialize_f64(Seconds)
+}
+
+fn some_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    seconds(deserializer).map(Some)
+}
+
+struct Seconds;
+
+impl de::Visitor<'_> for Seconds {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of seconds since the epoch")
+    }
+
+    fn visit_u64<E>(self, seconds: u64) -> Result<u64, E> {
+        Ok(seconds)
+    }
+
+    fn visit_i64<E>(self, seconds: i64) -> Result<u64, E> {
+        Ok(u64::try_from(seconds).unwrap_or(0))
+    }
+
+    fn visit_f64<E>(self, seconds: f64) -> Result<u64, E> {
+        // The cast saturates at both ends.
+        Ok(seconds as u64)
+    }
+}
