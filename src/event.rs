@@ -22,8 +22,9 @@
 //! Sources add their own: `File` tells of `secrets_previous_not_durable`,
 //! `secrets_previous_without_not_after`, `secrets_watch_unavailable` and
 //! `secrets_mount_may_never_update`, `SecretsManager` of `secrets_describe_denied` (warn, once),
-//! `Fallback` of `secrets_fallback_used`. Version and
-//! key ids appear, values never.
+//! `Vault` and `VaultDatabase` of `secrets_token_not_renewed`, `secrets_token_ends` and
+//! `secrets_lease_not_revoked` (warn), `Fallback` of `secrets_fallback_used`. Version and key ids
+//! appear, values never.
 
 use std::time::Duration;
 

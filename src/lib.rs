@@ -8,7 +8,7 @@
 //! # The way of the data
 //!
 //! 1. A [`source`] answers which versions there are: [`File`](source::File) reads a mounted
-//!    directory, [`SecretsManager`](source::SecretsManager) asks AWS,
+//!    directory, [`SecretsManager`](source::SecretsManager) asks AWS, [`Vault`](source::Vault) Vault or OpenBao,
 //!    [`Memory`](source::Memory) is for tests, a closure is a source, and so is your own type.
 //!    [`Combined`](source::Combined) makes one bundle of several.
 //! 2. [`refresh`] asks it again: by interval, on SIGHUP, on a change, when asked. Each new version
@@ -95,6 +95,7 @@
 //! |---|---|
 //! | `file` | [`source::File`], with its file watch |
 //! | `aws` | [`source::SecretsManager`], a secret of AWS Secrets Manager |
+//! | `vault` | [`source::Vault`] and [`source::VaultDatabase`], secrets and database credentials of Vault or OpenBao |
 //! | `axum` | the axum extractors |
 //! | `rmcp` | `mcp`: arguments of rmcp tools and prompts |
 //! | `full` | all of them |

@@ -1,6 +1,7 @@
 //! What all handles of a keyring share: the cell, the books behind it, and the way to the loop.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
@@ -64,6 +65,8 @@ pub(super) struct Books<T> {
 struct Retired<T> {
     generation: u64,
     version: VersionId,
+    /// All that it needs, that one included.
+    versions: HashSet<VersionId>,
     snapshot: Weak<Snapshot<T>>,
 }
 
@@ -216,22 +219,28 @@ impl<T> Shared<T> {
         Some(now.mono.saturating_sub(since))
     }
 
-    /// Tells of the older snapshots whose last reader is gone.
-    pub(crate) fn tell_drained(&self) {
-        let mut drained = Vec::new();
-        self.books().retired.retain(|old| {
-            let alive = old.snapshot.strong_count() > 0;
-            if !alive {
-                drained.push((old.generation, old.version.clone()));
-            }
-            alive
-        });
-        for (generation, version) in drained {
+    /// Tells of the older snapshots whose last reader is gone. Gives the versions that no snapshot
+    /// needs any more, and those that one does.
+    pub(crate) fn tell_drained(&self) -> (Vec<VersionId>, Vec<VersionId>) {
+        let mut books = self.books();
+        let gone = |old: &mut Retired<T>| old.snapshot.strong_count() == 0;
+        let drained: Vec<Retired<T>> = books.retired.extract_if(.., gone).collect();
+        // Another can be stored under this lock only, so the last reader is not this one.
+        let newest = self.cell.load();
+        let needed = books.retired.iter().flat_map(|old| &old.versions);
+        let in_use: HashSet<VersionId> = needed.chain(newest.versions()).cloned().collect();
+        let gone: HashSet<&VersionId> = drained.iter().flat_map(|old| &old.versions).collect();
+        let unused = gone.into_iter().filter(|id| !in_use.contains(*id));
+        let unused = unused.cloned().collect();
+        drop(newest);
+        drop(books);
+        for old in drained {
             self.events.tell(Event::Drained {
-                generation,
-                version,
+                generation: old.generation,
+                version: old.version,
             });
         }
+        (unused, in_use.into_iter().collect())
     }
 
     pub(super) fn revoke(&self, version: &VersionId, spare_current: bool) {
@@ -270,6 +279,7 @@ impl<T> Shared<T> {
         books.retired.push(Retired {
             generation: old.generation,
             version: old.current.id.clone(),
+            versions: old.versions().cloned().collect(),
             snapshot: Arc::downgrade(&old),
         });
         drop(books);

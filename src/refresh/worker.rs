@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     event::Event,
-    guard::guarded,
+    guard::{catch, guarded},
     keyring::{FLIP_INTERVAL, Failure, Keyring, LoopEnds, Reply, Request, Shared},
     source::{BoxSource, Source},
 };
@@ -144,7 +144,7 @@ where
                     self.change = Box::pin(next_change(self.source.clone(), CHANGE_SPACING));
                     self.want(Trigger::Change);
                 }
-                () = self.retired.notified() => self.with_shared(Shared::tell_drained),
+                () = self.retired.notified() => self.tell_drained(),
                 // What is due next is worked out anew.
                 () = self.awaited.notified() => {}
                 () = sleep_until(wake_at) => self.keep_house(),
@@ -294,6 +294,16 @@ where
             }
             Some(_) => {}
             None => self.told_stale = false,
+        }
+    }
+
+    fn tell_drained(&self) {
+        let (mut unused, mut in_use) = (Vec::new(), Vec::new());
+        self.with_shared(|shared| (unused, in_use) = shared.tell_drained());
+        for version in unused {
+            if catch(|| self.source.drained(&version, &in_use)).is_err() {
+                tracing::error!(source = self.source.name(), "secrets_source_panicked");
+            }
         }
     }
 

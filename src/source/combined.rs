@@ -260,6 +260,19 @@ impl Source for Combined {
         }
     }
 
+    fn drained(&self, version: &VersionId, in_use: &[VersionId]) {
+        let used: Vec<_> = in_use.iter().filter_map(part_ids).collect();
+        for (name, id) in part_ids(version).unwrap_or_default() {
+            // Another combination may hold the same value of this part.
+            let own = used.iter().flatten().filter(|(other, _)| *other == name);
+            let own: Vec<_> = own.map(|(_, id)| id.clone()).collect();
+            let member = self.members.iter().find(|member| *member.name == *name);
+            if let Some(member) = member.filter(|_| !own.contains(&id)) {
+                member.source.drained(&id, &own);
+            }
+        }
+    }
+
     fn set_fetch_limit(&self, limit: Duration) {
         *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = limit;
         for member in &self.members {

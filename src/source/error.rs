@@ -21,6 +21,10 @@ pub enum SourceErrorKind {
     Throttled,
     /// The store could not be reached, or answered that it cannot serve.
     Unavailable,
+    /// The store is locked until an operator unlocks it: a sealed Vault.
+    Sealed,
+    /// The server that was asked is a standby, and passes no questions on.
+    Standby,
     /// The store did not answer in time.
     TimedOut,
     /// The store answered with something that is no secret document.
@@ -59,6 +63,8 @@ impl SourceErrorKind {
             Self::Unauthenticated => "unauthenticated",
             Self::Throttled => "throttled",
             Self::Unavailable => "unavailable",
+            Self::Sealed => "sealed",
+            Self::Standby => "standby",
             Self::TimedOut => "timed_out",
             Self::Malformed => "malformed",
             Self::Deleted => "deleted",

@@ -122,6 +122,11 @@ impl Source for Fallback {
         self.other.set_fetch_limit(limit);
     }
 
+    fn drained(&self, version: &VersionId, in_use: &[VersionId]) {
+        self.primary.drained(version, in_use);
+        self.other.drained(version, in_use);
+    }
+
     fn name(&self) -> String {
         format!("{}, else {}", self.primary.name(), self.other.name())
     }
@@ -217,7 +222,10 @@ mod tests {
         source.changed().await;
 
         source.published(&VersionId::new("2"));
-        assert_eq!(primary.last_published(), Some("2".into()));
-        assert_eq!(other.last_published(), Some("2".into()));
+        source.drained(&VersionId::new("1"), &[]);
+        for memory in [primary, other] {
+            assert_eq!(memory.last_published(), Some("2".into()));
+            assert_eq!(memory.drained_versions(), ["1".into()]);
+        }
     }
 }

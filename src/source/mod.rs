@@ -11,6 +11,8 @@
 //! | [`File`] | `file` | a mounted directory, such as a Kubernetes Secret |
 //! | [`SecretsManager`] | `aws` | a secret of AWS Secrets Manager, with its staging labels |
 //! | [`Combined`] | | several secrets, each with its own source, as one bundle |
+//! | [`Vault`] | `vault` | a secret of a Vault or OpenBao KV engine, version 2 |
+//! | [`VaultDatabase`] | `vault` | a database's credentials, changed or lent by Vault or OpenBao |
 //! | [`Fallback`] | | a second source for a start while the first is down |
 
 use std::{fmt, future::Future, pin::Pin, time::Duration};
@@ -30,9 +32,12 @@ mod file;
 #[cfg(feature = "file")]
 pub use file::File;
 
-#[cfg(feature = "aws")]
+#[cfg(any(feature = "file", feature = "vault"))]
+mod rfc3339;
+
+#[cfg(any(feature = "aws", feature = "vault"))]
 mod window_start;
-#[cfg(feature = "aws")]
+#[cfg(any(feature = "aws", feature = "vault"))]
 pub use window_start::WindowStart;
 
 #[cfg(feature = "aws")]
@@ -42,6 +47,10 @@ pub use aws::SecretsManager;
 
 pub(crate) mod combined;
 pub use combined::Combined;
+#[cfg(feature = "vault")]
+pub mod vault;
+#[cfg(feature = "vault")]
+pub use vault::{Vault, VaultAuth, VaultClient, VaultDatabase};
 
 mod fallback;
 pub use fallback::Fallback;
@@ -103,6 +112,17 @@ pub trait Source: Send + Sync + 'static {
         let _ = limit;
     }
 
+    /// Tells the source that this version is used no more: its window is over, and the last request
+    /// that held it, as current or previous, has ended. It must not block. For a source that ends
+    /// what it gave out, such as a lease.
+    ///
+    /// A version that comes into use again is told of again. What was never in use, such as a
+    /// version that a probe refused, is not told of, and neither is what is in use at shutdown.
+    /// `in_use` are the versions that still are, for a source whose versions have parts.
+    fn drained(&self, version: &VersionId, in_use: &[VersionId]) {
+        let _ = (version, in_use);
+    }
+
     /// A short name for logs and errors, such as a path or an ARN; never a value.
     fn name(&self) -> String {
         "source".to_owned()
@@ -150,6 +170,7 @@ trait ErasedSource: Send + Sync {
     fn changed_boxed(&self) -> BoxFuture<'_, ()>;
     fn tell_published(&self, current: &VersionId);
     fn tell_fetch_limit(&self, limit: Duration);
+    fn tell_drained(&self, version: &VersionId, in_use: &[VersionId]);
     fn own_name(&self) -> String;
 }
 
@@ -168,6 +189,10 @@ impl<S: Source> ErasedSource for S {
 
     fn tell_fetch_limit(&self, limit: Duration) {
         self.set_fetch_limit(limit);
+    }
+
+    fn tell_drained(&self, version: &VersionId, in_use: &[VersionId]) {
+        self.drained(version, in_use);
     }
 
     fn own_name(&self) -> String {
@@ -190,6 +215,10 @@ impl Source for BoxSource {
 
     fn set_fetch_limit(&self, limit: Duration) {
         self.0.tell_fetch_limit(limit);
+    }
+
+    fn drained(&self, version: &VersionId, in_use: &[VersionId]) {
+        self.0.tell_drained(version, in_use);
     }
 
     fn name(&self) -> String {

@@ -359,3 +359,32 @@ async fn revoking_previous_holds_whatever_the_other_part_does() {
     }
     assert_eq!(world.ask(&world.token()).await, Ok(Stage::Current));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_part_is_told_of_a_value_that_no_combination_holds_any_more() {
+    let world = World::new().await;
+    let mut events = world.keyring.subscribe();
+    world.rotate_db("two").await;
+    let held = world.keyring.current();
+    for edition in 2..=4 {
+        world.rotate_jwt(edition).await;
+    }
+    // Beyond all windows; `held` is of db=2 and jwt=1.
+    tokio::time::advance(2 * WINDOW).await;
+    world.rotate_jwt(5).await;
+    tokio::time::advance(2 * WINDOW).await;
+    world.rotate_db("three").await;
+    let told = |event: &Event| matches!(event, Event::Drained { version, .. } if version.as_str() == "db=1,jwt=1");
+    while !told(&events.next().await.unwrap()) {}
+    tokio::task::yield_now().await;
+    assert_eq!(world.db.drained_versions(), ["1".into()]);
+    assert!(!world.jwt.drained_versions().contains(&"1".into()));
+    drop(held);
+    while !matches!(events.next().await.unwrap(), Event::Drained { version, .. } if version.as_str() == "db=2,jwt=1")
+    {
+    }
+    tokio::task::yield_now().await;
+    assert!(world.jwt.drained_versions().contains(&"1".into()));
+    // It is previous still.
+    assert!(!world.db.drained_versions().contains(&"2".into()));
+}

@@ -9,3 +9,10 @@ mod http;
 mod process;
 mod python;
 mod rotation;
+
+#[cfg(feature = "vault")]
+#[allow(dead_code, reason = "the tests of the source itself use more of it")]
+#[path = "../vault/server.rs"]
+mod bao;
+#[cfg(feature = "vault")]
+mod vault;
