@@ -30,6 +30,17 @@ async fn a_part_that_is_down_at_the_start_is_an_error_that_names_it() {
         SourceErrorKind::Unavailable
     );
 
+    // One that hangs is named as well, because it has less time than the whole.
+    db.fail_next(0, down());
+    db.pause();
+    let error = builder(source(&db, &jwt)).build().await.unwrap_err();
+    let told = error.to_string();
+    assert!(
+        told.ends_with("part `db`: the source gave no answer within 8s"),
+        "{told}"
+    );
+    db.resume();
+
     // It comes up within the start's budget, and then the other is down: this is still the start.
     db.fail_next(1, down());
     jwt.fail_next(2, down());
