@@ -106,12 +106,12 @@ fn budget(instructions: u64) -> LibraryBenchmarkConfig {
 }
 
 #[library_benchmark]
-#[bench::new_hs256_token(args = (new_token(Kind::Hs256)), config = budget(29_000))]
-#[bench::seen_eddsa_token(args = (seen_token(Kind::EdDsa)), config = budget(23_700))]
-#[bench::expired_token(args = (refused(expired)), config = budget(34_300))]
+#[bench::new_hs256_token(args = (new_token(Kind::Hs256)), config = budget(28_100))]
+#[bench::seen_eddsa_token(args = (seen_token(Kind::EdDsa)), config = budget(23_350))]
+#[bench::expired_token(args = (refused(expired)), config = budget(34_200))]
 #[bench::malformed_token(args = (refused(cut_short)), config = budget(9_620))]
 #[bench::unknown_key(args = (refused(of_another_algorithm)), config = budget(14_150))]
-#[bench::no_token_needed(args = (pinned()), config = budget(2_120))]
+#[bench::no_token_needed(args = (pinned()), config = budget(2_170))]
 fn request_through_a_layer(case: Case) -> (Protected, Response<()>) {
     let Case {
         mut service,

@@ -202,7 +202,7 @@ impl Refusals {
     fn next_try_in(&self, now: Duration) -> Option<Duration> {
         let state = self.state();
         let left_alone = state.refused.iter().filter(|it| it.is_left_alone());
-        let pauses = left_alone.map(|it| (it.since + COOL_DOWN).saturating_sub(now));
+        let pauses = left_alone.map(|it| it.since.saturating_add(COOL_DOWN).saturating_sub(now));
         pauses.filter(|pause| !pause.is_zero()).min()
     }
 

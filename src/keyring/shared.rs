@@ -14,14 +14,15 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::{
     Keyring,
     cache::TokenCache,
-    ledger::{Candidate, Ledger, Windows},
+    ledger::{Candidate, Ledger, Windows, Withdrawn},
     refusals::Refusals,
     status::Health,
 };
 use crate::{
     clock::{Clock, Now},
     event::{Event, Teller},
-    refresh::{RefreshError, Refreshed, Trigger, catch},
+    guard::catch,
+    refresh::{RefreshError, Refreshed, Trigger},
     secrets::Secrets,
     snapshot::{Cell, DropSignal, Snapshot},
     source::VersionId,
@@ -173,16 +174,21 @@ impl<T> Shared<T> {
     }
 
     /// Drops previous although the new current was refused.
-    pub(crate) fn withdraw_previous(&self) {
+    pub(crate) fn withdraw_previous(&self, what: Withdrawn) {
         self.change(|ledger, now| {
-            let told = ledger.withdraw_previous(now);
+            let told = ledger.withdraw_previous(what, now);
             (!told.is_empty()).then_some(told)
         });
     }
 
-    pub(crate) fn shorten_previous(&self, id: &VersionId, not_after: SystemTime) {
+    pub(crate) fn shorten_bundle(&self, version: &VersionId, not_after: SystemTime) {
         let now = self.clock.now();
-        self.books().ledger.shorten_previous(id, not_after, now);
+        self.books().ledger.shorten_bundle(version, not_after, now);
+    }
+
+    pub(crate) fn shorten_keys(&self, version: &VersionId, not_after: SystemTime) {
+        let now = self.clock.now();
+        self.books().ledger.shorten_keys(version, not_after, now);
     }
 
     /// Lets go of what is over by now.
@@ -214,22 +220,18 @@ impl<T> Shared<T> {
     }
 
     /// Tells of the older snapshots whose last reader is gone. Gives the versions that no snapshot
-    /// needs any more.
-    pub(crate) fn tell_drained(&self) -> Vec<VersionId> {
+    /// needs any more, and those that one does.
+    pub(crate) fn tell_drained(&self) -> (Vec<VersionId>, Vec<VersionId>) {
         let mut books = self.books();
         let gone = |old: &mut Retired<T>| old.snapshot.strong_count() == 0;
         let drained: Vec<Retired<T>> = books.retired.extract_if(.., gone).collect();
         // Another can be stored under this lock only, so the last reader is not this one.
         let newest = self.cell.load();
-        let mut unused: HashSet<&VersionId> =
-            drained.iter().flat_map(|old| &old.versions).collect();
-        for needed in books.retired.iter().flat_map(|old| &old.versions) {
-            unused.remove(needed);
-        }
-        for needed in newest.versions() {
-            unused.remove(needed);
-        }
-        let unused = unused.into_iter().cloned().collect();
+        let needed = books.retired.iter().flat_map(|old| &old.versions);
+        let in_use: HashSet<VersionId> = needed.chain(newest.versions()).cloned().collect();
+        let gone: HashSet<&VersionId> = drained.iter().flat_map(|old| &old.versions).collect();
+        let unused = gone.into_iter().filter(|id| !in_use.contains(*id));
+        let unused = unused.cloned().collect();
         drop(newest);
         drop(books);
         for old in drained {
@@ -238,7 +240,7 @@ impl<T> Shared<T> {
                 version: old.version,
             });
         }
-        unused
+        (unused, in_use.into_iter().collect())
     }
 
     pub(super) fn revoke(&self, version: &VersionId, spare_current: bool) {

@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
+use crate::guard::Fault;
+
 /// What kind of failure it was, for an operator's alert. It decides one thing: at the first build
 /// `NotFound`, `Malformed`, `Deleted`, `WrongRegion` and `InvalidRequest` are errors at once, all
 /// others are tried again within the start budget.
@@ -100,10 +102,30 @@ impl SourceError {
         self
     }
 
+    /// The same failure, named as that of one part.
+    pub(crate) fn in_part(&self, part: &str) -> Self {
+        Self {
+            kind: self.kind,
+            message: format!("part `{part}`: {}", self.message).into(),
+            source: self.source.clone(),
+        }
+    }
+
     /// What kind of failure it was.
     #[must_use]
     pub fn kind(&self) -> SourceErrorKind {
         self.kind
+    }
+}
+
+/// A source that hung or panicked.
+impl From<Fault> for SourceError {
+    fn from(fault: Fault) -> Self {
+        let kind = match fault {
+            Fault::TimedOut(_) => SourceErrorKind::TimedOut,
+            Fault::Panicked => SourceErrorKind::Other,
+        };
+        Self::new(kind, format!("the source {fault}"))
     }
 }
 

@@ -239,7 +239,7 @@ impl Source for Memory {
         self.lock().published = Some(current.clone());
     }
 
-    fn drained(&self, version: &VersionId) {
+    fn drained(&self, version: &VersionId, _: &[VersionId]) {
         self.lock().drained.push(version.clone());
     }
 

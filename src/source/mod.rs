@@ -10,11 +10,12 @@
 //! | a closure | | `Fn() -> impl Future<Output = Result<Versions, SourceError>>` |
 //! | [`File`] | `file` | a mounted directory, such as a Kubernetes Secret |
 //! | [`SecretsManager`] | `aws` | a secret of AWS Secrets Manager, with its staging labels |
+//! | [`Combined`] | | several secrets, each with its own source, as one bundle |
 //! | [`Vault`] | `vault` | a secret of a Vault or OpenBao KV engine, version 2 |
 //! | [`VaultDatabase`] | `vault` | a database's credentials, changed or lent by Vault or OpenBao |
 //! | [`Fallback`] | | a second source for a start while the first is down |
 
-use std::{fmt, future::Future, pin::Pin};
+use std::{fmt, future::Future, pin::Pin, time::Duration};
 
 mod version;
 pub(crate) use version::Side;
@@ -44,6 +45,8 @@ pub mod aws;
 #[cfg(feature = "aws")]
 pub use aws::SecretsManager;
 
+pub(crate) mod combined;
+pub use combined::Combined;
 #[cfg(feature = "vault")]
 pub mod vault;
 #[cfg(feature = "vault")]
@@ -103,14 +106,21 @@ pub trait Source: Send + Sync + 'static {
         let _ = current;
     }
 
+    /// Tells the source how long one fetch may take, before the first: for a source that divides the
+    /// time among several calls. What takes longer is dropped anyway. It must not block.
+    fn set_fetch_limit(&self, limit: Duration) {
+        let _ = limit;
+    }
+
     /// Tells the source that this version is used no more: its window is over, and the last request
     /// that held it, as current or previous, has ended. It must not block. For a source that ends
     /// what it gave out, such as a lease.
     ///
     /// A version that comes into use again is told of again. What was never in use, such as a
     /// version that a probe refused, is not told of, and neither is what is in use at shutdown.
-    fn drained(&self, version: &VersionId) {
-        let _ = version;
+    /// `in_use` are the versions that still are, for a source whose versions have parts.
+    fn drained(&self, version: &VersionId, in_use: &[VersionId]) {
+        let _ = (version, in_use);
     }
 
     /// A short name for logs and errors, such as a path or an ARN; never a value.
@@ -159,7 +169,8 @@ trait ErasedSource: Send + Sync {
     fn fetch_boxed(&self) -> BoxFuture<'_, Result<Versions, SourceError>>;
     fn changed_boxed(&self) -> BoxFuture<'_, ()>;
     fn tell_published(&self, current: &VersionId);
-    fn tell_drained(&self, version: &VersionId);
+    fn tell_fetch_limit(&self, limit: Duration);
+    fn tell_drained(&self, version: &VersionId, in_use: &[VersionId]);
     fn own_name(&self) -> String;
 }
 
@@ -176,8 +187,12 @@ impl<S: Source> ErasedSource for S {
         self.published(current);
     }
 
-    fn tell_drained(&self, version: &VersionId) {
-        self.drained(version);
+    fn tell_fetch_limit(&self, limit: Duration) {
+        self.set_fetch_limit(limit);
+    }
+
+    fn tell_drained(&self, version: &VersionId, in_use: &[VersionId]) {
+        self.drained(version, in_use);
     }
 
     fn own_name(&self) -> String {
@@ -198,8 +213,12 @@ impl Source for BoxSource {
         self.0.tell_published(current);
     }
 
-    fn drained(&self, version: &VersionId) {
-        self.0.tell_drained(version);
+    fn set_fetch_limit(&self, limit: Duration) {
+        self.0.tell_fetch_limit(limit);
+    }
+
+    fn drained(&self, version: &VersionId, in_use: &[VersionId]) {
+        self.0.tell_drained(version, in_use);
     }
 
     fn name(&self) -> String {

@@ -3,8 +3,6 @@
 //!
 //! It knows the operation of a call to AWS (`X-Amz-Target`, or `Action` in a form).
 
-#![allow(dead_code, reason = "each binary uses a part of it")]
-
 use std::{
     collections::{BTreeMap, HashMap},
     fmt, io,
@@ -129,6 +127,28 @@ impl Answer {
         self
     }
 
+    /// What the client gets of it, and whether that is a whole answer.
+    fn spoiled(mut self, fault: Option<&Fault>) -> (Vec<u8>, bool) {
+        match fault {
+            Some(Fault::CutInHead) => (self.bytes()[..20].to_vec(), false),
+            Some(Fault::CutInBody) => {
+                let bytes = self.bytes();
+                let cut = bytes.len() - self.body.len() / 2;
+                (bytes[..cut].to_vec(), false)
+            }
+            Some(Fault::Truncate) => {
+                self.body.truncate(self.body.len() / 2);
+                (self.bytes(), true)
+            }
+            Some(Fault::Rewrite(change)) => {
+                let body = String::from_utf8_lossy(&self.body).into_owned();
+                self.body = change(body).into_bytes();
+                (self.bytes(), true)
+            }
+            _ => (self.bytes(), true),
+        }
+    }
+
     fn bytes(&self) -> Vec<u8> {
         let mut bytes = format!("HTTP/1.1 {} Said\r\n", self.status);
         for (name, value) in &self.headers {
@@ -159,8 +179,25 @@ struct Shared {
 }
 
 impl Shared {
-    fn record(&self, operation: String, answer: &Answer) {
+    /// Counts the call from 0 on, and tells what to run before it.
+    fn note(&self, call: &Call) -> (usize, Option<Hook>) {
         let mut state = self.state.lock().unwrap();
+        let number = state.calls.values().sum();
+        *state.calls.entry(call.operation.clone()).or_default() += 1;
+        let text = String::from_utf8_lossy(&call.bytes).into_owned();
+        state.requests.insert(call.operation.clone(), text);
+        (number, state.hook.clone())
+    }
+
+    fn fault_for(&self, call: &Call) -> Option<Fault> {
+        let state = self.state.lock().unwrap();
+        let own = state.faults.get(&Some(call.operation.as_str()));
+        own.or_else(|| state.faults.get(&None)).cloned()
+    }
+
+    fn record(&self, call: &Call, answer: &Answer) {
+        let mut state = self.state.lock().unwrap();
+        let operation = call.operation.clone();
         state.answers.insert(operation, answer.clone());
     }
 }
@@ -221,7 +258,6 @@ impl Proxy {
         held.set_reuseaddr(true).unwrap();
         held.bind(self.address).unwrap();
         self.held = Some(held);
-        self.shared.busy.send_replace(0);
     }
 
     /// Accepts connections again, at the same address.
@@ -303,72 +339,45 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 /// One connection. An error ends it, which is what the peer shall see.
 async fn serve(socket: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     let mut socket = BufReader::new(socket);
-    loop {
-        let Some(call) = Call::read(&mut socket).await? else {
-            return Ok(());
-        };
+    while let Some(call) = Call::read(&mut socket).await? {
         let busy = Busy::new(&shared);
-        let (number, hook) = {
-            let mut state = shared.state.lock().unwrap();
-            let number = state.calls.values().sum();
-            *state.calls.entry(call.operation.clone()).or_default() += 1;
-            let text = String::from_utf8_lossy(&call.bytes).into_owned();
-            state.requests.insert(call.operation.clone(), text);
-            (number, state.hook.clone())
-        };
+        let (number, hook) = shared.note(&call);
         if let Some(hook) = hook {
             hook(number).await;
         }
-        let fault = {
-            let state = shared.state.lock().unwrap();
-            let own = state.faults.get(&Some(call.operation.as_str()));
-            own.or_else(|| state.faults.get(&None)).cloned()
-        };
-        match &fault {
+        let fault = shared.fault_for(&call);
+        let _busy = match &fault {
+            Some(Fault::CutBeforeHead) => return Ok(()),
             Some(Fault::Hang) => {
                 drop(busy);
-                // Until the client gives up.
-                let mut rest = [0; 64];
-                while socket.read(&mut rest).await? > 0 {}
-                return Ok(());
+                return until_closed(&mut socket).await;
             }
-            Some(Fault::CutBeforeHead) => return Ok(()),
             Some(Fault::Answer(answer)) => {
                 socket.write_all(&answer.bytes()).await?;
                 continue;
             }
-            _ => {}
-        }
-        let busy = match fault {
             Some(Fault::Delay(time)) => {
                 drop(busy);
-                tokio::time::sleep(time).await;
+                tokio::time::sleep(*time).await;
                 Busy::new(&shared)
             }
             _ => busy,
         };
-        let mut answer = call.forward(&shared.upstream).await?;
-        shared.record(call.operation, &answer);
-        match &fault {
-            Some(Fault::CutInHead) => {
-                let bytes = answer.bytes();
-                return socket.write_all(&bytes[..20]).await;
-            }
-            Some(Fault::CutInBody) => {
-                let bytes = answer.bytes();
-                let whole = bytes.len() - answer.body.len() / 2;
-                return socket.write_all(&bytes[..whole]).await;
-            }
-            Some(Fault::Truncate) => answer.body.truncate(answer.body.len() / 2),
-            Some(Fault::Rewrite(change)) => {
-                let body = String::from_utf8_lossy(&answer.body).into_owned();
-                answer.body = change(body).into_bytes();
-            }
-            _ => {}
+        let answer = call.forward(&shared.upstream).await?;
+        shared.record(&call, &answer);
+        let (bytes, is_whole) = answer.spoiled(fault.as_ref());
+        socket.write_all(&bytes).await?;
+        if !is_whole {
+            return Ok(());
         }
-        socket.write_all(&answer.bytes()).await?;
-        drop(busy);
     }
+    Ok(())
+}
+
+async fn until_closed(socket: &mut BufReader<TcpStream>) -> io::Result<()> {
+    let mut rest = [0; 64];
+    while socket.read(&mut rest).await? > 0 {}
+    Ok(())
 }
 
 /// Counts a call that is on its way.
@@ -383,9 +392,7 @@ impl<'a> Busy<'a> {
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        self.0
-            .busy
-            .send_modify(|busy| *busy = busy.saturating_sub(1));
+        self.0.busy.send_modify(|busy| *busy -= 1);
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
 };
+use serde_json::de::StrRead;
 
 use super::{
     VerifyErrorKind,
@@ -31,7 +32,17 @@ pub(super) struct ClaimsSet<'a> {
 impl<'a> ClaimsSet<'a> {
     pub(super) fn read(json: &'a [u8]) -> Result<Self, VerifyErrorKind> {
         let json = str::from_utf8(json).map_err(|_| VerifyErrorKind::Malformed)?;
-        serde_json::from_str(json).map_err(|_| VerifyErrorKind::Malformed)
+        let mut claims = Self::default();
+        claims
+            .fill(&mut serde_json::Deserializer::from_str(json))
+            .map_err(|_| VerifyErrorKind::Malformed)?;
+        Ok(claims)
+    }
+
+    /// In place: handed up from function to function it would be copied by each.
+    fn fill(&mut self, json: &mut serde_json::Deserializer<StrRead<'a>>) -> serde_json::Result<()> {
+        json.deserialize_map(Filler(self))?;
+        json.end()
     }
 
     /// They are copied: what else the payload holds is not kept in memory.
@@ -84,23 +95,17 @@ enum Name {
     Other,
 }
 
-impl<'de> Deserialize<'de> for ClaimsSet<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ClaimsVisitor)
-    }
-}
+struct Filler<'s, 'de>(&'s mut ClaimsSet<'de>);
 
-struct ClaimsVisitor;
-
-impl<'de> Visitor<'de> for ClaimsVisitor {
-    type Value = ClaimsSet<'de>;
+impl<'de> Visitor<'de> for Filler<'_, 'de> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ClaimsSet<'de>, A::Error> {
-        let mut claims = ClaimsSet::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self(claims) = self;
         while let Some(name) = map.next_key()? {
             match name {
                 Name::Iss => once(&mut claims.iss, &mut map),
@@ -115,6 +120,6 @@ impl<'de> Visitor<'de> for ClaimsVisitor {
                 Name::Other => map.next_value::<Skipped>().map(drop),
             }?;
         }
-        Ok(claims)
+        Ok(())
     }
 }

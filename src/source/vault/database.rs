@@ -327,7 +327,7 @@ impl Source for VaultDatabase {
         }
     }
 
-    fn drained(&self, version: &VersionId) {
+    fn drained(&self, version: &VersionId, _: &[VersionId]) {
         let Kind::Dynamic(leases) = &self.kind else {
             return;
         };
