@@ -14,7 +14,7 @@ use tower_secrets::{
 
 use crate::{
     server::{Bao, PATIENCE},
-    support,
+    session, support,
     tap::Tap,
 };
 
@@ -99,6 +99,47 @@ async fn a_server_that_is_stopped_restarted_and_sealed_costs_no_call() {
 }
 
 #[tokio::test]
+async fn a_permission_or_a_token_taken_away_costs_no_call() {
+    let Some(bao) = session::bao().await else {
+        return;
+    };
+    bao.put("app", bundle(1)).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    let write_token = async || {
+        let token = bao.token(json!({ "policies": ["app"] })).await;
+        std::fs::write(&file, &token).unwrap();
+        token
+    };
+    let first = write_token().await;
+    let client = bao.client_with(VaultAuth::token_file(&file));
+    let keyring = keyring(Vault::new(&client, "app")).await;
+    let token = support::token(&keyring.signer());
+    let still_good = async || support::ask(&keyring, &token).await == Ok(Stage::Current);
+
+    bao.policy("app", r#"path "nothing" { capabilities = ["read"] }"#)
+        .await;
+    assert_eq!(
+        kind(keyring.refresh().await),
+        SourceErrorKind::PermissionDenied
+    );
+    assert!(still_good().await);
+    bao.policy("app", session::READ_APP).await;
+    keyring.refresh().await.unwrap();
+
+    bao.write("auth/token/revoke", json!({ "token": first }))
+        .await;
+    assert_eq!(
+        kind(keyring.refresh().await),
+        SourceErrorKind::Unauthenticated
+    );
+    assert!(still_good().await);
+    write_token().await;
+    keyring.refresh().await.unwrap();
+    assert!(still_good().await);
+}
+
+#[tokio::test]
 async fn a_newest_version_that_was_deleted_leaves_what_is_in_use() {
     let Some(bao) = Bao::dev() else { return };
     bao.put("app", bundle(1)).await;
@@ -180,7 +221,7 @@ async fn a_server_that_hangs_is_given_up_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = VaultClient::builder(format!("http://{}", listener.local_addr().unwrap()))
         .auth(VaultAuth::token("a token"))
-        .request_timeout(Duration::from_millis(50))
+        .request_timeout(Duration::from_millis(500))
         .build()
         .unwrap();
     let source = Arc::new(Vault::new(&client, "app"));

@@ -10,7 +10,7 @@ use crate::{
     tap::Tap,
 };
 
-const READ_APP: &str = r#"
+pub(crate) const READ_APP: &str = r#"
 path "secret/metadata/app" { capabilities = ["read"] }
 path "secret/data/app" { capabilities = ["read"] }
 "#;

@@ -59,8 +59,8 @@ pub(super) enum Proof {
 }
 
 impl VaultAuth {
-    /// This token. It is renewed before it ends; once it has ended, or is at its maximum, nothing can
-    /// replace it.
+    /// This token. It is renewed before it ends; once it has ended, or is at its maximum, nothing
+    /// can replace it.
     pub fn token(token: impl Into<String>) -> Self {
         Self::new(Method::Token(Secret::Given(Zeroizing::new(token.into()))))
     }
@@ -87,9 +87,9 @@ impl VaultAuth {
         })
     }
 
-    /// Logs in by [Kubernetes](https://openbao.org/docs/auth/kubernetes/), at `auth/kubernetes`, with the
-    /// token of the pod's service account. Kubernetes replaces that file, so it is read again
-    /// at each login.
+    /// Logs in by [Kubernetes](https://openbao.org/docs/auth/kubernetes/), at `auth/kubernetes`,
+    /// with the token of the pod's service account. Kubernetes replaces that file, so it is read
+    /// again at each login.
     pub fn kubernetes(role: impl Into<String>) -> Self {
         Self::new(Method::Kubernetes {
             role: role.into(),

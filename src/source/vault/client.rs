@@ -17,8 +17,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A Vault or OpenBao server, and who this process is there.
 ///
-/// A clone is a handle to the same connections and the same token, so that several sources make
-/// one login. Nothing is asked of the server before a source is read.
+/// A clone is a handle to the same connections and the same token, so that several sources make one
+/// login. Nothing is asked of the server before a source is read.
 ///
 /// ```
 /// use tower_secrets::source::{VaultAuth, VaultClient};
@@ -54,8 +54,8 @@ impl VaultClient {
     }
 
     /// What the command line client reads: `VAULT_ADDR` (`https://127.0.0.1:8200` without it),
-    /// `VAULT_TOKEN`, else the file `.vault-token` in `HOME`, `VAULT_NAMESPACE` and the file `VAULT_CACERT`.
-    /// Each may begin with `BAO_` instead, which wins.
+    /// `VAULT_TOKEN`, else the file `.vault-token` in `HOME`, `VAULT_NAMESPACE` and the file
+    /// `VAULT_CACERT`. Each may begin with `BAO_` instead, which wins.
     ///
     /// # Errors
     /// When there is no token, and as [`build`](VaultClientBuilder::build).
@@ -145,8 +145,8 @@ impl VaultClientBuilder {
         self
     }
 
-    /// Trusts the authorities in this PEM text, and only those, instead of the system's. May be called
-    /// more than once.
+    /// Trusts the authorities in this PEM text, and only those, instead of the system's. May be
+    /// called more than once.
     pub fn ca_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.authorities.push(pem.into());
         self

@@ -22,12 +22,13 @@ use super::{
     session::seconds,
 };
 
-/// After a rotation is due, the password is asked for again that soon, and then less and less often.
+/// After a rotation is due, the password is asked for again that soon, and then less and less
+/// often.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const MAX_DOUBLINGS: u32 = 6;
 
-/// The credentials of a role of the database engine of Vault or OpenBao,
-/// `{"username": "..", "password": ".."}`; see the [module](super).
+/// The credentials of a role of the database engine of Vault or OpenBao, `{"username": "..",
+/// "password": ".."}`; see the [module](super).
 ///
 /// ```
 /// use tower_secrets::source::{Source, VaultAuth, VaultClient, VaultDatabase};
@@ -48,8 +49,8 @@ pub struct VaultDatabase {
     kind: Kind,
     /// When the next fetch should come by itself.
     due: watch::Sender<Option<Due>>,
-    /// What was reported last: each reason is reported once, or a fetch that fails would be asked for
-    /// without end.
+    /// What was reported last: each reason is reported once, or a fetch that fails would be asked
+    /// for without end.
     reported: Mutex<Option<(Instant, bool)>>,
 }
 
@@ -245,8 +246,8 @@ impl VaultDatabase {
         }
     }
 
-    /// What fails is tried again at the next fetch, except where it is not allowed: such a lease ends by
-    /// itself.
+    /// What fails is tried again at the next fetch, except where it is not allowed: such a lease
+    /// ends by itself.
     async fn revoke_drained(&self, leases: &Leases) {
         let is_over = |(lease, of): (&VersionId, &Use)| (*of == Use::Over).then(|| lease.clone());
         let over: Vec<VersionId> = lock(&leases.books).iter().filter_map(is_over).collect();

@@ -333,8 +333,8 @@ impl Answer {
     }
 
     /// What a status other than success means, for [the statuses that Vault
-    /// documents](https://openbao.org/api-docs/#http-status-codes). `credential` is kept out of
-    /// the text, whatever the server says.
+    /// documents](https://openbao.org/api-docs/#http-status-codes). `credential` is kept out of the
+    /// text, whatever the server says.
     pub(super) fn refusal(&self, credential: Option<&str>) -> SourceError {
         let words = self.words(credential);
         let (kind, meaning) = match self.status.as_u16() {

@@ -34,8 +34,8 @@ struct About {
     destroyed: bool,
 }
 
-/// One version by its number and its creation, since numbers begin anew after a secret's
-/// metadata was deleted.
+/// One version by its number and its creation, since numbers begin anew after a secret's metadata
+/// was deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Named {
     pub(super) number: u64,
@@ -146,8 +146,8 @@ impl Metadata {
 }
 
 impl About {
-    /// `None` while it is there. With `delete_version_after`, a live version has a
-    /// `deletion_time` in the future.
+    /// `None` while it is there. With `delete_version_after`, a live version has a `deletion_time`
+    /// in the future.
     fn how_it_went(&self, now: SystemTime) -> Option<&'static str> {
         if self.destroyed {
             return Some("destroyed");

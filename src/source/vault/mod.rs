@@ -1,5 +1,5 @@
-//! Vault and OpenBao: [`Vault`] for a secret of a KV engine, version 2, and [`VaultDatabase`] for the
-//! database engine, over one [`VaultClient`].
+//! Vault and OpenBao: [`Vault`] for a secret of a KV engine, version 2, and [`VaultDatabase`] for
+//! the database engine, over one [`VaultClient`].
 //!
 //! ```no_run
 //! use serde::Deserialize;
@@ -38,25 +38,26 @@
 //! | previous | the next live one below it that is not named either |
 //! | pending | the highest that `custom_metadata.pending` names, if it exists and is live |
 //!
-//! A version is live while it is not destroyed, and its `deletion_time` is empty or to come, as it is
-//! with `delete_version_after`. Its name here is its number and its creation, `3@2026-01-02T03:04:05Z`,
-//! since numbers begin anew after `kv metadata delete`.
+//! A version is live while it is not destroyed, and its `deletion_time` is empty or to come, as it
+//! is with `delete_version_after`. Its name here is its number and its creation,
+//! `3@2026-01-02T03:04:05Z`, since numbers begin anew after `kv metadata delete`.
 //!
-//! * `kv put` rotates: the new version is current at the next poll, the old one previous until
-//!   its window ends.
+//! * `kv put` rotates: the new version is current at the next poll, the old one previous until its
+//!   window ends.
 //! * `kv delete` or `kv destroy` of *previous* withdraws it from the fleet, at each replica's next
-//!   poll. The next live version below takes its place. A process that ended the trust in its
-//!   key keeps to that, but one that starts later does not know; destroy all that leaked.
+//!   poll. The next live version below takes its place. A process that ended the trust in its key
+//!   keeps to that, but one that starts later does not know; destroy all that leaked.
 //! * `kv delete` of *current* is an error of the kind [`Deleted`](SourceErrorKind::Deleted); what
 //!   is in use stays. An older version never comes back by itself.
-//! * `kv rollback` writes a new version with old values. Windows belong to keys, not to versions, so
-//!   the old key is simply current again.
+//! * `kv rollback` writes a new version with old values. Windows belong to keys, not to versions,
+//!   so the old key is simply current again.
 //! * `max_versions` must leave two versions at least, three where a version is staged.
 //!
 //! # Staging a key before it is used
 //!
-//! So that no replica meets a token of a key it does not know, a new version can verify first and sign later. Name its
-//! number *before* it exists, and put it with `-cas`, so that it has that number or fails:
+//! So that no replica meets a token of a key it does not know, a new version can verify first and
+//! sign later. Name its number *before* it exists, and put it with `-cas`, so that it has that
+//! number or fails:
 //!
 //! ```sh
 //! # Version 3 is current.
@@ -66,23 +67,24 @@
 //! bao kv metadata patch -mount=secret -remove-custom-metadata=pending my-server/jwt
 //! ```
 //!
-//! A staged version that is not wanted any more is destroyed and stays named, or the newest
-//! version would be a destroyed one. The next is named beside it: `pending=4,5`.
+//! A staged version that is not wanted any more is destroyed and stays named, or the newest version
+//! would be a destroyed one. The next is named beside it: `pending=4,5`.
 //!
 //! # When the window began
 //!
 //! A process that starts after a rotation has the server's word only. By default that is the
-//! metadata's `updated_time`, its last change of any kind except deleting and destroying, as OpenBao
-//! 2.7 keeps it; [`WindowStart::Strict`] takes the creation of current, which for a staged version is
-//! earlier than its flip.
+//! metadata's `updated_time`, its last change of any kind except deleting and destroying, as
+//! OpenBao 2.7 keeps it; [`WindowStart::Strict`] takes the creation of current, which for a staged
+//! version is earlier than its flip.
 //!
 //! # What a poll costs
 //!
-//! One `GET {mount}/metadata/{path}`. Values never change, so each is read once, by its number, and an answer that
-//! names another version than the one asked for is not taken. An answer whose numbers are behind
-//! those of an earlier one comes from a standby that lags, or from a restored backup; what was read
-//! before stays until the numbers have caught up. A token costs a call at about two thirds of its life,
-//! whenever that is, and a look at itself at the start where it was given and not logged in for.
+//! One `GET {mount}/metadata/{path}`. Values never change, so each is read once, by its number, and
+//! an answer that names another version than the one asked for is not taken. An answer whose
+//! numbers are behind those of an earlier one comes from a standby that lags, or from a restored
+//! backup; what was read before stays until the numbers have caught up. A token costs a call at
+//! about two thirds of its life, whenever that is, and a look at itself at the start where it was
+//! given and not logged in for.
 //!
 //! # Permissions
 //!
@@ -93,9 +95,9 @@
 //! path "secret/data/my-server/jwt"     { capabilities = ["read"] }
 //! ```
 //!
-//! The policy `default` lets a token look itself up and renew itself, and look up and renew leases. Without it
-//! [`Unauthenticated`](SourceErrorKind::Unauthenticated) is told where a permission is missing, and
-//! tokens are replaced instead of renewed. For the database engine:
+//! The policy `default` lets a token look itself up and renew itself, and look up and renew leases.
+//! Without it [`Unauthenticated`](SourceErrorKind::Unauthenticated) is told where a permission is
+//! missing, and tokens are replaced instead of renewed. For the database engine:
 //!
 //! ```hcl
 //! path "database/static-creds/my-server" { capabilities = ["read"] }   # a static role, or
@@ -105,12 +107,12 @@
 //!
 //! # Tokens
 //!
-//! [`VaultAuth`] names the ways to one. A token is renewed when about two thirds of its life are over, by the loop of the
-//! keyring, however long its interval is. A renewal that is capped by `max_ttl` is answered with success and
-//! less time than before; that is noticed, and the next token obtained at once. A batch
-//! token, which cannot be renewed, is replaced in the same way; one that cannot say how long it lives
-//! is used until it fails. A refusal that the token is to
-//! blame for is met by one new login and one more try; a permission that is missing is not.
+//! [`VaultAuth`] names the ways to one. A token is renewed when about two thirds of its life are
+//! over, by the loop of the keyring, however long its interval is. A renewal that is capped by
+//! `max_ttl` is answered with success and less time than before; that is noticed, and the next
+//! token obtained at once. A batch token, which cannot be renewed, is replaced in the same way; one
+//! that cannot say how long it lives is used until it fails. A refusal that the token is to blame
+//! for is met by one new login and one more try; a permission that is missing is not.
 //!
 //! A token that was *given* cannot be replaced: the event `secrets_token_ends` warns when it is at
 //! its maximum. It should have a period (OpenBao: *Tokens*), or sit in a file that an agent keeps.
@@ -131,33 +133,37 @@
 //! | `custom_metadata.pending` holds something else than numbers | [`Malformed`](SourceErrorKind::Malformed) |
 //! | an unknown database role, a bad setting | [`InvalidRequest`](SourceErrorKind::InvalidRequest) |
 //!
-//! In each case the snapshot in use stays, and the next poll that succeeds is enough to recover: nothing
-//! has to be restarted. A redirect to the active server is followed once, never to another scheme.
+//! In each case the snapshot in use stays, and the next poll that succeeds is enough to recover:
+//! nothing has to be restarted. A redirect to the active server is followed once, never to another
+//! scheme.
 //!
 //! # Database credentials
 //!
-//! (OpenBao: *Database secrets engine*, *Leases*) Both kinds give `{"username": "..", "password": ".."}`.
+//! (OpenBao: *Database secrets engine*, *Leases*) Both kinds give `{"username": "..", "password":
+//! ".."}`.
 //!
-//! A *static* role is one account whose password the server changes. The next poll is set for when the
-//! rotation is due, and repeated, less and less often, until it has happened. From the rotation to that poll the old
-//! password is dead, and sessions that are open live on: [`Secrets::try_each_as`](crate::Secrets::try_each_as)
-//! with [`single_user`](crate::CredentialKind::single_user) waits for the new one instead of failing. There is no previous; the event
-//! `secrets_previous_withdrawn` is told at each rotation and is no alarm here.
+//! A *static* role is one account whose password the server changes. The next poll is set for when
+//! the rotation is due, and repeated, less and less often, until it has happened. From the rotation
+//! to that poll the old password is dead, and sessions that are open live on:
+//! [`Secrets::try_each_as`](crate::Secrets::try_each_as) with
+//! [`single_user`](crate::CredentialKind::single_user) waits for the new one instead of failing.
+//! There is no previous; the event `secrets_previous_withdrawn` is told at each rotation and is no
+//! alarm here.
 //!
-//! A *dynamic* role is an account of this process's own, on a lease. A poll looks whether the lease is still there, so one
-//! that an operator revoked is replaced. It is renewed at about two thirds of its life, and replaced when a renewal is
-//! capped by `max_ttl`, or when another token takes over: leases end with the token that took
-//! them. The old account is previous until its lease ends at the latest; when its window is over and the last request
-//! that held it has ended, it is revoked. With
-//! [`release_previous_at_swap`](crate::Builder::release_previous_at_swap) that is as soon as those requests
-//! have ended. A lease in use when the process ends, or one granted while the fetch
-//! was given up, ends by itself: choose a short `default_ttl`.
+//! A *dynamic* role is an account of this process's own, on a lease. A poll looks whether the lease
+//! is still there, so one that an operator revoked is replaced. It is renewed at about two thirds
+//! of its life, and replaced when a renewal is capped by `max_ttl`, or when another token takes
+//! over: leases end with the token that took them. The old account is previous until its lease ends
+//! at the latest; when its window is over and the last request that held it has ended, it is
+//! revoked. With [`release_previous_at_swap`](crate::Builder::release_previous_at_swap) that is as
+//! soon as those requests have ended. A lease in use when the process ends, or one granted while
+//! the fetch was given up, ends by itself: choose a short `default_ttl`.
 //!
 //! # Why a client of our own
 //!
-//! `vaultrs` reads no version of a KV secret by its number, needs `&mut` to change the token, and its settings print
-//! the token with `Debug`. What is used here is ten calls over `reqwest` with rustls and aws-lc-rs, which
-//! are in many servers' trees already.
+//! `vaultrs` reads no version of a KV secret by its number, needs `&mut` to change the token, and
+//! its settings print the token with `Debug`. What is used here is ten calls over `reqwest` with
+//! rustls and aws-lc-rs, which are in many servers' trees already.
 
 use std::{
     collections::HashMap,

@@ -147,7 +147,8 @@ impl Session {
         }
     }
 
-    /// A token that is not known to be of no use; it is obtained or renewed first where that is due.
+    /// A token that is not known to be of no use; it is obtained or renewed first where that is
+    /// due.
     ///
     /// # Errors
     /// When there is none and none could be obtained.
@@ -193,8 +194,8 @@ impl Session {
     /// Another token than this one, which the server refused. Logs in, unless somebody did.
     ///
     /// # Errors
-    /// [`Unauthenticated`](SourceErrorKind::Unauthenticated) where there is no way to another one, and
-    /// what the login says.
+    /// [`Unauthenticated`](SourceErrorKind::Unauthenticated) where there is no way to another one,
+    /// and what the login says.
     pub(super) async fn replace(&self, http: &Http, refused: &Pass) -> Result<Pass, SourceError> {
         let mut state = self.state.lock().await;
         if let Some(held) = &state.held
