@@ -6,7 +6,7 @@
 //! | `secrets_reloaded` | info | `generation`, `version`, `trigger` |
 //! | `secrets_unchanged` | debug | `generation` |
 //! | `secrets_reload_requested` | debug (timer), info | `trigger` |
-//! | `secrets_reload_failed` | error (debug while the version waits to be tried again) | `step`, `probe`, `version`, `error`: a new version was refused |
+//! | `secrets_reload_failed` | error (debug while the version waits to be tried again) | `step`, `probe`, `part`, `version`, `error`: a new version was refused; with `part`, that of one part only |
 //! | `secrets_reload_error` | error | `error`, `kind`: nothing usable came from the source, a file that is not JSON included |
 //! | `secrets_probe_warning` | warn | `probe`, `version`, `error`: refused at start, where it only warns |
 //! | `secrets_stage_skipped` | warn | `stage`, `version`, `reason` |
@@ -16,13 +16,15 @@
 //! | `secrets_window_cut_short` | warn | `version`, `key_id`: two rotations inside one window |
 //! | `secrets_revoked`, `secrets_restored` | warn | `version` |
 //! | `secrets_drained` | info | `generation`, `version`: its last reader is gone |
+//! | `secrets_part_stale` | warn | `part`, `error`, `kind`: one part of a `Combined` source gives no answer and stays as it is; told when that begins |
 //! | `secrets_stale` | warn | `age_secs`: the source has not answered for `max_staleness` |
 //!
 //! Sources add their own: `File` tells of `secrets_previous_not_durable`,
 //! `secrets_previous_without_not_after`, `secrets_watch_unavailable` and
 //! `secrets_mount_may_never_update`, `SecretsManager` of `secrets_describe_denied` (warn, once),
-//! `Fallback` of `secrets_fallback_used`, `Jwks` of `secrets_jwks_secret_served`. Version and
-//! key ids appear, values never.
+//! `Vault` and `VaultDatabase` of `secrets_token_not_renewed`, `secrets_token_ends` and
+//! `secrets_lease_not_revoked` (warn), `Fallback` of `secrets_fallback_used`, `Jwks` of
+//! `secrets_jwks_secret_served` (error). Version and key ids appear, values never.
 
 use std::time::Duration;
 
@@ -31,7 +33,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use crate::{
     keyring::KeyId,
     refresh::{RefreshError, Trigger},
-    source::{Stage, VersionId},
+    source::{SourceError, Stage, VersionId},
 };
 
 /// Something an operator may want to know.
@@ -61,7 +63,7 @@ pub enum Event {
         /// What asked for it.
         trigger: Trigger,
     },
-    /// A new version was refused; the one in use stays. Told again at each poll while the version
+    /// A new version was refused, or that of one [part](RefreshError::part); the one in use stays. Told again at each poll while the version
     /// waits to be tried again; then [`RefreshError::is_quarantined`] is true.
     ReloadFailed(RefreshError),
     /// The source gave no answer; what is in use stays.
@@ -139,6 +141,15 @@ pub enum Event {
         /// The version that was current in it.
         version: VersionId,
     },
+    /// A part of a [`Combined`](crate::source::Combined) source gives no answer. It stays at what is
+    /// in use while the other parts move on. Told when that begins.
+    #[non_exhaustive]
+    PartStale {
+        /// The part's name.
+        part: std::sync::Arc<str>,
+        /// Why.
+        error: SourceError,
+    },
     /// The source has not answered for longer than `max_staleness`.
     #[non_exhaustive]
     Stale {
@@ -168,14 +179,16 @@ impl Event {
             Self::ReloadFailed(error) => {
                 let step = error.failed_step().map(tracing::field::display);
                 let version = error.version().map(tracing::field::display);
+                let part = error.part();
                 if error.is_quarantined() {
                     // It was told when it was tried; this time nothing was.
-                    debug!(step, version, error = %error, "secrets_reload_failed");
+                    debug!(step, part, version, error = %error, "secrets_reload_failed");
                     return;
                 }
                 error!(
                     step,
                     probe = error.probe_name(),
+                    part,
                     version,
                     error = %error,
                     "secrets_reload_failed"
@@ -225,6 +238,10 @@ impl Event {
                 version,
             } => {
                 info!(generation, %version, "secrets_drained");
+            }
+            Self::PartStale { part, error } => {
+                let kind = error.kind().as_str();
+                warn!(part = &**part, kind, error = %error, "secrets_part_stale");
             }
             Self::Stale { age } => warn!(age_secs = age.as_secs(), "secrets_stale"),
             Self::Missed(_) => {}

@@ -8,8 +8,9 @@
 //! # The way of the data
 //!
 //! 1. A [`source`] answers which versions there are: [`File`](source::File) reads a mounted
-//!    directory, [`SecretsManager`](source::SecretsManager) asks AWS,
+//!    directory, [`SecretsManager`](source::SecretsManager) asks AWS, [`Vault`](source::Vault) Vault or OpenBao,
 //!    [`Memory`](source::Memory) is for tests, a closure is a source, and so is your own type.
+//!    [`Combined`](source::Combined) makes one bundle of several.
 //! 2. [`refresh`] asks it again: by interval, on SIGHUP, on a change, when asked. Each new version
 //!    is parsed, its keys are checked, its resources prepared and its probes run *before* it is
 //!    swapped in. If anything refuses, the old version stays and an [`event`] says why.
@@ -95,6 +96,7 @@
 //! | `file` | [`source::File`], with its file watch |
 //! | `aws` | [`source::SecretsManager`], a secret of AWS Secrets Manager |
 //! | `jwks` | [`source::Jwks`](source), keys of identity providers over HTTP, and their settings |
+//! | `vault` | [`source::Vault`] and [`source::VaultDatabase`], secrets and database credentials of Vault or OpenBao |
 //! | `axum` | the axum extractors |
 //! | `rmcp` | `mcp`: arguments of rmcp tools and prompts |
 //! | `full` | all of them |
@@ -102,6 +104,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod clock;
+
+mod guard;
 
 pub mod source;
 

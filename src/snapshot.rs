@@ -240,6 +240,13 @@ impl<T> Snapshot<T> {
             .verify(token, &self.keys, policy, &*self.clock, read)
     }
 
+    /// The versions that it needs, some of them more than once.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = &VersionId> {
+        let keys = self.keys.iter().map(|held| &held.version);
+        let previous = self.previous.iter().map(|held| &held.id);
+        keys.chain(previous).chain([&self.current.id])
+    }
+
     /// The keys of the current version.
     pub(crate) fn current_keys(&self) -> impl Iterator<Item = &TrustedKey> {
         self.keys.iter().filter(|held| held.stage == Stage::Current)

@@ -98,6 +98,39 @@ async fn a_held_snapshot_does_not_change_and_its_end_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_source_learns_of_a_version_when_nobody_uses_it_any_more() {
+    let store = Memory::new(doc("one"));
+    let keyring = builder(store.clone()).build().await.unwrap();
+    let mut events = keyring.subscribe();
+    let drained = |event| matches!(event, Event::Drained { .. }).then_some(());
+    let held = keyring.current();
+    store.rotate(doc("two"));
+    keyring.refresh().await.unwrap();
+    // The window's end makes a generation without it, so the one before is let go.
+    event(&mut events, drained).await;
+    assert!(keyring.current().previous().is_none());
+    assert_eq!(store.drained_versions(), [], "a request still holds it");
+    drop(held);
+    event(&mut events, drained).await;
+    assert_eq!(store.drained_versions(), [VersionId::new("1")]);
+
+    // Back in use, as current of one generation and previous of others: one more word, at the end.
+    store.rotate(doc("one"));
+    keyring.refresh().await.unwrap();
+    store.rotate(doc("four"));
+    keyring.refresh().await.unwrap();
+    event(&mut events, |event| {
+        matches!(event, Event::PreviousExpired { .. }).then_some(())
+    })
+    .await;
+    event(&mut events, drained).await;
+    assert_eq!(
+        store.drained_versions(),
+        ["1", "2", "3"].map(VersionId::new)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn previous_is_let_go_when_its_window_ends() {
     let store = Memory::new(doc("one"));
     let keyring = builder(store.clone()).build().await.unwrap();

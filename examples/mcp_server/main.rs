@@ -1,5 +1,6 @@
-//! An MCP server whose secrets rotate while it runs. They are in a directory, or with the feature
-//! `aws` and `--aws-secret NAME` in AWS Secrets Manager.
+//! An MCP server whose secrets rotate while it runs. They are in a directory, with the feature
+//! `aws` and `--aws-secret NAME` in AWS Secrets Manager, or with the feature `vault` and
+//! `--vault-secret PATH` in Vault or OpenBao.
 //!
 //! ```sh
 //! cargo run --example mcp_server --features file,axum,rmcp

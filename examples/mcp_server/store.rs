@@ -1,4 +1,5 @@
-//! Where this server's secrets are: a directory, or (feature `aws`) AWS Secrets Manager.
+//! Where this server's secrets are: a directory, (feature `aws`) AWS Secrets Manager, or (feature
+//! `vault`) Vault or OpenBao.
 
 use std::{
     io,
@@ -6,6 +7,8 @@ use std::{
 };
 
 use tower_secrets::source::{BoxSource, File, Source};
+#[cfg(feature = "vault")]
+use tower_secrets::source::{Vault, VaultClient};
 
 use crate::directory::{self, Directory};
 
@@ -19,6 +22,12 @@ pub(crate) struct Place {
     #[cfg(feature = "aws")]
     #[arg(long, value_name = "NAME", conflicts_with = "secrets")]
     aws_secret: Option<String>,
+    /// The path of a secret in the KV engine `secret` of Vault or OpenBao, instead of a directory;
+    /// where the server is and who asks, the environment tells, as with the `vault` and `bao` commands
+    #[cfg(feature = "vault")]
+    #[arg(long, value_name = "PATH", conflicts_with = "secrets")]
+    #[cfg_attr(feature = "aws", arg(conflicts_with = "aws_secret"))]
+    vault_secret: Option<String>,
 }
 
 pub(crate) enum Store {
@@ -26,6 +35,8 @@ pub(crate) enum Store {
     Directory(Directory, PathBuf),
     #[cfg(feature = "aws")]
     Aws(String),
+    #[cfg(feature = "vault")]
+    Vault(VaultClient, String),
 }
 
 impl Store {
@@ -33,6 +44,11 @@ impl Store {
         #[cfg(feature = "aws")]
         if let Some(name) = place.aws_secret {
             return Ok(Self::Aws(name));
+        }
+        #[cfg(feature = "vault")]
+        if let Some(path) = place.vault_secret {
+            let client = VaultClient::from_env().map_err(io::Error::other)?;
+            return Ok(Self::Vault(client, path));
         }
         let directory = Directory::open(place.secrets)?;
         let path = std::path::absolute(directory.path())?;
@@ -46,6 +62,8 @@ impl Store {
             Self::Aws(name) => tower_secrets::source::SecretsManager::from_env(name)
                 .await
                 .boxed(),
+            #[cfg(feature = "vault")]
+            Self::Vault(client, path) => Vault::new(client, path).boxed(),
         }
     }
 
@@ -56,6 +74,8 @@ impl Store {
             Self::Directory(_, path) => Some(path.clone()),
             #[cfg(feature = "aws")]
             Self::Aws(_) => None,
+            #[cfg(feature = "vault")]
+            Self::Vault(..) => None,
         };
         move |api_key| {
             let is_known = |path: &PathBuf| directory::api_keys(path).any(|known| known == api_key);
@@ -78,6 +98,8 @@ impl Store {
             Self::Directory(_, path) => by_files(path),
             #[cfg(feature = "aws")]
             Self::Aws(name) => by_aws(name),
+            #[cfg(feature = "vault")]
+            Self::Vault(_, path) => by_vault(path),
         }
     }
 }
@@ -101,5 +123,15 @@ fn by_aws(name: &str) -> String {
   random() {{ head -c 32 /dev/urandom | base64; }}
   printf '{{"jwt_secret":"%s","api_key":"%s","db_password":"%s"}}' "$(random)" "$(random)" "$(random)" |
     aws secretsmanager put-secret-value --secret-id '{name}' --secret-string file:///dev/stdin"#
+    )
+}
+
+#[cfg(feature = "vault")]
+fn by_vault(path: &str) -> String {
+    format!(
+        r#"Rotate (met at the next refresh; the old token stays good for the overlap):
+  random() {{ head -c 32 /dev/urandom | base64; }}
+  printf '{{"jwt_secret":"%s","api_key":"%s","db_password":"%s"}}' "$(random)" "$(random)" "$(random)" |
+    bao kv put -mount=secret '{path}' -"#
     )
 }

@@ -20,7 +20,7 @@ use crate::{
     clock::Now,
     event::Event,
     snapshot::{Held, Trust, TrustedKey},
-    source::{Stage, VersionId},
+    source::VersionId,
 };
 
 mod remembered;
@@ -29,6 +29,7 @@ use remembered::Remembered;
 mod revoke;
 
 mod stages;
+pub(crate) use stages::rest_of_window;
 
 /// How many names of one key are remembered.
 const MAX_NAMES: usize = 8;
@@ -45,7 +46,6 @@ pub(crate) struct Proved<T> {
     /// `None` where only the keys are of use: pending, and previous under a `prepare` step.
     pub(crate) bundle: Option<Arc<T>>,
     pub(crate) keys: Vec<Arc<PreparedKey>>,
-    pub(crate) created_at: Option<SystemTime>,
     pub(crate) replaced_at: Option<SystemTime>,
     pub(crate) not_after: Option<SystemTime>,
 }
@@ -68,6 +68,24 @@ pub(crate) struct Candidate<T> {
     pub(crate) current: Proved<T>,
     pub(crate) previous: Beside<T>,
     pub(crate) pending: Beside<T>,
+    /// For an ordinary secret the version as a whole says which keys leave, and until when they are
+    /// trusted. In a combined one the part does that they are in.
+    pub(crate) key_side: Option<KeySide<T>>,
+}
+
+/// What became of the part that the verification keys are in.
+pub(crate) struct KeySide<T> {
+    /// Whether its current version is another one than before.
+    pub(crate) flipped: bool,
+    /// The keys of its previous version, and its dates.
+    pub(crate) previous: Beside<T>,
+}
+
+/// What is withdrawn where a new current was refused.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Withdrawn {
+    pub(crate) bundle: bool,
+    pub(crate) keys: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +110,6 @@ pub(crate) struct Ledger<T> {
     pub(crate) current_since: Now,
     /// What the previous stage shows, and since when.
     previous_since: Option<(VersionId, Duration)>,
-    previous_seen: Option<VersionId>,
     keys: Remembered<Identity, KeyRecord>,
     versions: Remembered<VersionId, VersionRecord>,
     /// Revoked versions, each with the keys that its revocation spares.
@@ -150,7 +167,6 @@ impl<T> Ledger<T> {
             pending_since: None,
             current_since: now,
             previous_since: None,
-            previous_seen: None,
             keys: Remembered::default(),
             versions: Remembered::default(),
             revoked: HashMap::new(),
@@ -172,87 +188,36 @@ impl<T> Ledger<T> {
             current,
             previous,
             pending,
+            key_side,
         } = candidate;
         let first = self.current_keys.is_empty() && self.versions.is_empty();
         let flipped = !first && current.id != self.current.id;
-        let created_at = current.created_at;
-
         let before = self.current.clone();
         let before_keys = std::mem::take(&mut self.current_keys);
         self.install_current(current, flipped, now);
-        let fresh: HashSet<Identity> = identities(&self.current_keys).collect();
-        let leaving = || {
-            let gone = |held: &&TrustedKey| !fresh.contains(held.key.identity());
-            before_keys.iter().filter(gone).map(as_previous)
-        };
 
         let previous = match previous {
             // A copy of current, as an operator makes it before the rotation: none yet.
             Beside::Proved(copy) if copy.id == self.current.id => Beside::Unusable,
             other => other,
         };
-        let (absent, kept_each) = match previous {
-            Beside::Absent => (true, false),
-            Beside::Stageless { keep_withdrawn } => (!keep_withdrawn, keep_withdrawn),
-            Beside::Unusable | Beside::Proved(_) => (false, false),
+        let (keys_flipped, keys) = match &key_side {
+            Some(part) => (part.flipped, &part.previous),
+            None => (flipped, &previous),
         };
-        // Another set is no withdrawal while no key has vanished.
-        let is_set = matches!(previous, Beside::Stageless { .. });
-        let is_silent = is_set && leaving().next().is_none();
-        let named = match previous {
-            // A previous that did not move along with a flip is one the store has not caught up
-            // with (or an operator who wrote current alone): what we saw leave is previous then.
-            Beside::Proved(named) if !flipped || self.is_moved(&named.id) => Some(named),
-            Beside::Proved(_) | Beside::Unusable | Beside::Stageless { .. } | Beside::Absent => {
-                None
-            }
-        };
-
-        let mut replaced: Vec<TrustedKey> = match &named {
-            Some(named) => self.enter_window(named, &fresh, &before_keys, now),
-            None => Vec::new(),
-        };
-        if replaced.is_empty() && flipped && !absent {
-            replaced = leaving().collect();
-            for held in &replaced {
-                held.trust.end_after(now, self.windows.overlap);
-            }
+        let withdrawn = self.replace_keys(keys, keys_flipped, &before_keys, now, events);
+        // Of the whole, `install_previous` tells it.
+        if !matches!(previous, Beside::Absent) {
+            let told = |version| Event::PreviousWithdrawn { version };
+            events.extend(withdrawn.into_iter().map(told));
         }
-        if kept_each || (replaced.is_empty() && !absent) {
-            let kept = |held: &&TrustedKey| !fresh.contains(held.key.identity());
-            replaced.extend(self.replaced.iter().filter(kept).cloned());
-            // The newest come first; a set that changes with every look must not grow without end.
-            replaced.truncate(MAX_REPLACED);
-        }
-        let entered: HashSet<Identity> = identities(&replaced).collect();
-        let ended = std::mem::take(&mut self.replaced)
-            .into_iter()
-            .chain(leaving())
-            .filter(|held| !fresh.contains(held.key.identity()))
-            .filter(|held| !entered.contains(held.key.identity()));
-        let mut told = HashSet::new();
-        for held in ended {
-            let was_open = held.trust.holds(now);
-            held.trust.end_after(now, Duration::ZERO);
-            if was_open && !absent && told.insert(*held.key.identity()) {
-                events.push(Event::WindowCutShort {
-                    version: held.version.clone(),
-                    key_id: held.key.id().clone(),
-                });
-            }
-        }
-        self.replaced = replaced;
-        let known = events.len();
-        self.install_previous(named, absent, flipped.then_some(before), now, events);
-        if is_silent {
-            events.truncate(known);
-        }
+        self.install_previous(previous, flipped.then_some(before), now, events);
         let since = self.previous_since.take();
         self.previous_since = self.shown_previous().map(|id| match since {
             Some((shown, since)) if shown == id => (shown, since),
             _ => (id, now.mono),
         });
-        self.install_pending(pending, created_at, now, events);
+        self.install_pending(pending, now, events);
     }
 
     fn shown_previous(&self) -> Option<VersionId> {
@@ -267,13 +232,17 @@ impl<T> Ledger<T> {
         (shown == id).then(|| now.mono.saturating_sub(*since))
     }
 
-    /// An unchanged view may still bring an earlier end (`not_after`).
-    pub(crate) fn shorten_previous(&self, previous: &VersionId, not_after: SystemTime, now: Now) {
-        let replaced = self.replaced.iter().filter(|it| it.version == *previous);
-        let held = self.previous.iter().filter(|it| it.id == *previous);
-        let trusts = replaced.map(|it| &it.trust).chain(held.map(|it| &it.trust));
-        for trust in trusts {
-            limit(trust, Some(not_after), now);
+    /// An unchanged view may still bring an earlier end (`not_after`) of the previous bundle ..
+    pub(crate) fn shorten_bundle(&self, version: &VersionId, not_after: SystemTime, now: Now) {
+        for held in self.previous.iter().filter(|it| it.id == *version) {
+            limit(&held.trust, Some(not_after), now);
+        }
+    }
+
+    /// .. and of its keys.
+    pub(crate) fn shorten_keys(&self, version: &VersionId, not_after: SystemTime, now: Now) {
+        for held in self.replaced.iter().filter(|it| it.version == *version) {
+            limit(&held.trust, Some(not_after), now);
         }
     }
 
@@ -397,13 +366,6 @@ fn matters(trust: &Arc<Trust>) -> bool {
 
 fn identities(keys: &[TrustedKey]) -> impl Iterator<Item = Identity> + '_ {
     keys.iter().map(|held| *held.key.identity())
-}
-
-fn as_previous(held: &TrustedKey) -> TrustedKey {
-    TrustedKey {
-        stage: Stage::Previous,
-        ..held.clone()
-    }
 }
 
 fn limit(trust: &Trust, not_after: Option<SystemTime>, now: Now) {

@@ -30,7 +30,8 @@ mod signer;
 pub use signer::Signer;
 
 mod status;
-pub use status::{Failure, Quarantine, Status, VersionStatus};
+pub(crate) use status::Refused;
+pub use status::{Failure, Quarantine, RefusedPart, StalePart, Status, VersionStatus};
 
 pub(crate) mod verify;
 pub use verify::{VerifyError, VerifyErrorKind};

@@ -1,6 +1,7 @@
 //! What all handles of a keyring share: the cell, the books behind it, and the way to the loop.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
@@ -13,7 +14,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::{
     Keyring,
     cache::TokenCache,
-    ledger::{Candidate, Ledger, Windows},
+    ledger::{Candidate, Ledger, Windows, Withdrawn},
     refusals::Refusals,
     status::Health,
     unknown_key::{Gate, UnknownKey, Waiter},
@@ -22,7 +23,8 @@ use super::{
 use crate::{
     clock::{Clock, Now},
     event::{Event, Teller},
-    refresh::{RefreshError, Refreshed, Trigger, catch},
+    guard::catch,
+    refresh::{RefreshError, Refreshed, Trigger},
     secrets::Secrets,
     snapshot::{Cell, DropSignal, Snapshot},
     source::VersionId,
@@ -68,6 +70,8 @@ pub(super) struct Books<T> {
 struct Retired<T> {
     generation: u64,
     version: VersionId,
+    /// All that it needs, that one included.
+    versions: HashSet<VersionId>,
     snapshot: Weak<Snapshot<T>>,
 }
 
@@ -176,16 +180,21 @@ impl<T> Shared<T> {
     }
 
     /// Drops previous although the new current was refused.
-    pub(crate) fn withdraw_previous(&self) {
+    pub(crate) fn withdraw_previous(&self, what: Withdrawn) {
         self.change(|ledger, now| {
-            let told = ledger.withdraw_previous(now);
+            let told = ledger.withdraw_previous(what, now);
             (!told.is_empty()).then_some(told)
         });
     }
 
-    pub(crate) fn shorten_previous(&self, id: &VersionId, not_after: SystemTime) {
+    pub(crate) fn shorten_bundle(&self, version: &VersionId, not_after: SystemTime) {
         let now = self.clock.now();
-        self.books().ledger.shorten_previous(id, not_after, now);
+        self.books().ledger.shorten_bundle(version, not_after, now);
+    }
+
+    pub(crate) fn shorten_keys(&self, version: &VersionId, not_after: SystemTime) {
+        let now = self.clock.now();
+        self.books().ledger.shorten_keys(version, not_after, now);
     }
 
     /// Lets go of what is over by now.
@@ -216,22 +225,28 @@ impl<T> Shared<T> {
         Some(now.mono.saturating_sub(since))
     }
 
-    /// Tells of the older snapshots whose last reader is gone.
-    pub(crate) fn tell_drained(&self) {
-        let mut drained = Vec::new();
-        self.books().retired.retain(|old| {
-            let alive = old.snapshot.strong_count() > 0;
-            if !alive {
-                drained.push((old.generation, old.version.clone()));
-            }
-            alive
-        });
-        for (generation, version) in drained {
+    /// Tells of the older snapshots whose last reader is gone. Gives the versions that no snapshot
+    /// needs any more, and those that one does.
+    pub(crate) fn tell_drained(&self) -> (Vec<VersionId>, Vec<VersionId>) {
+        let mut books = self.books();
+        let gone = |old: &mut Retired<T>| old.snapshot.strong_count() == 0;
+        let drained: Vec<Retired<T>> = books.retired.extract_if(.., gone).collect();
+        // Another can be stored under this lock only, so the last reader is not this one.
+        let newest = self.cell.load();
+        let needed = books.retired.iter().flat_map(|old| &old.versions);
+        let in_use: HashSet<VersionId> = needed.chain(newest.versions()).cloned().collect();
+        let gone: HashSet<&VersionId> = drained.iter().flat_map(|old| &old.versions).collect();
+        let unused = gone.into_iter().filter(|id| !in_use.contains(*id));
+        let unused = unused.cloned().collect();
+        drop(newest);
+        drop(books);
+        for old in drained {
             self.events.tell(Event::Drained {
-                generation,
-                version,
+                generation: old.generation,
+                version: old.version,
             });
         }
+        (unused, in_use.into_iter().collect())
     }
 
     pub(super) fn revoke(&self, version: &VersionId, spare_current: bool) {
@@ -270,6 +285,7 @@ impl<T> Shared<T> {
         books.retired.push(Retired {
             generation: old.generation,
             version: old.current.id.clone(),
+            versions: old.versions().cloned().collect(),
             snapshot: Arc::downgrade(&old),
         });
         drop(books);

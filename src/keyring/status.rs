@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::{KeyId, Shared};
 use crate::{
     refresh::RefreshError,
-    source::{Stage, VersionId},
+    source::{SourceError, Stage, VersionId},
 };
 
 /// A keyring's state at one moment. Ids, times and reasons; never a value.
@@ -38,6 +38,13 @@ pub struct Status {
     pub is_degraded: bool,
     /// A version that was refused and will be tried again.
     pub quarantine: Option<Quarantine>,
+    /// The parts of a [`Combined`] source whose stores do not answer; they stay at what is in use.
+    ///
+    /// [`Combined`]: crate::source::Combined
+    pub stale_parts: Vec<StalePart>,
+    /// The parts whose new version a [part probe](crate::Builder::part_probe) refused; they stay at
+    /// what is in use.
+    pub refused_parts: Vec<RefusedPart>,
 }
 
 /// One version in its stage.
@@ -80,6 +87,28 @@ pub struct Quarantine {
     pub next_try_in: Duration,
 }
 
+/// A part whose store does not answer.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StalePart {
+    /// The part's name.
+    pub part: String,
+    /// When that began.
+    pub since: SystemTime,
+    /// What the newest attempt came to.
+    pub error: SourceError,
+}
+
+/// A part whose new version was refused and waits to be tried again.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RefusedPart {
+    /// The part's name.
+    pub part: String,
+    /// Which version of the part, and when it is tried again.
+    pub quarantine: Quarantine,
+}
+
 /// What the refresh loop notes for the status.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
@@ -87,9 +116,13 @@ pub(crate) struct Health {
     pub(crate) last_failure: Option<Failure>,
     pub(crate) consecutive_failures: u32,
     pub(crate) degraded: bool,
-    /// Version, tries, and the monotonic time of the next one.
-    pub(crate) quarantine: Option<(VersionId, u32, Duration)>,
+    pub(crate) quarantine: Option<Refused>,
+    pub(crate) stale_parts: Vec<StalePart>,
+    pub(crate) refused_parts: Vec<(String, Refused)>,
 }
+
+/// Version, tries, and the monotonic time of the next one.
+pub(crate) type Refused = (VersionId, u32, Duration);
 
 impl<T> Shared<T> {
     /// The first refresh ended well.
@@ -143,6 +176,18 @@ impl<T> Shared<T> {
         let generation = books.generation;
         drop(books);
         let health = self.health();
+        let quarantine = |(version, tries, next): &Refused| Quarantine {
+            version: version.clone(),
+            tries: *tries,
+            next_try_in: next.saturating_sub(now.mono),
+        };
+        let refused_parts = health
+            .refused_parts
+            .iter()
+            .map(|(part, refused)| RefusedPart {
+                part: part.clone(),
+                quarantine: quarantine(refused),
+            });
         Status {
             source: self.settings.source_name.clone(),
             generation,
@@ -156,14 +201,9 @@ impl<T> Shared<T> {
             is_stale: beyond(self.settings.max_staleness),
             refuses: beyond(self.settings.refuse_after),
             is_degraded: health.degraded,
-            quarantine: health
-                .quarantine
-                .as_ref()
-                .map(|(version, tries, next)| Quarantine {
-                    version: version.clone(),
-                    tries: *tries,
-                    next_try_in: next.saturating_sub(now.mono),
-                }),
+            quarantine: health.quarantine.as_ref().map(quarantine),
+            stale_parts: health.stale_parts.clone(),
+            refused_parts: refused_parts.collect(),
         }
     }
 }

@@ -8,25 +8,23 @@ use std::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    Parts, RefreshError, Refreshed, Step, Trigger,
-    error::Subject,
-    guard::{Fault, catch, guarded},
-    parse::{parse, redact},
-    probe,
-    quarantine::Quarantine,
-    recipe::{Make, Recipe},
+    BuildError, Parts, RefreshError, Refreshed, Trigger,
+    compose::{KeyPart, PartWindows},
+    held_back::HeldBack,
+    prove::{Fresh, Refusal},
+    quarantine::{Quarantine, Waiting},
+    recipe::Recipe,
+    settle::{InUse, LeftOut, Settled},
     view::View,
 };
 use crate::{
     clock::Clock,
     event::{Event, Teller},
-    keyring::{
-        Keyring, Shared, UnknownKey,
-        key::{PreparedKey, PreparedKeys, prepare},
-        ledger::{Beside, Candidate, Proved},
-    },
+    guard::{Fault, catch, guarded},
+    keyring::{Keyring, Refused, Shared, StalePart, UnknownKey, ledger::Candidate},
     source::{
-        BoxSource, Side, Source, SourceError, SourceErrorKind, Stage, Version, VersionId, Versions,
+        BoxSource, Source, SourceError, SourceErrorKind, Version, VersionId, Versions,
+        combined::combination,
     },
 };
 
@@ -39,20 +37,34 @@ pub(super) struct First<T> {
 
 /// Runs refreshes, one at a time, and remembers between them what must not be done twice.
 pub(super) struct Refresher<Raw, T> {
-    recipe: Recipe<Raw, T>,
-    source_name: String,
-    clock: Arc<dyn Clock>,
+    pub(super) recipe: Recipe<Raw, T>,
+    pub(super) source_name: String,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) overlap: Duration,
     shared: Weak<Shared<T>>,
-    parts: Parts,
+    pub(super) parts: Parts,
     view: Option<View>,
-    quarantine: Quarantine,
+    pub(super) in_use: InUse,
+    pub(super) quarantine: Quarantine,
+    pub(super) held_back: HeldBack,
+    pub(super) key_part: KeyPart,
+    pub(super) part_windows: PartWindows,
 }
 
-/// A current version that passed.
-struct Fresh<T> {
-    bundle: Arc<T>,
-    keys: Vec<Arc<PreparedKey>>,
-    parts: Option<Parts>,
+/// What a refresh proposes to take over.
+struct Offer {
+    fetched: Versions,
+    /// The same, with some parts held back.
+    versions: Versions,
+    left_out: Vec<LeftOut>,
+    /// Why a probe's verdict holds parts back.
+    refused: Vec<RefreshError>,
+}
+
+impl Offer {
+    fn view(&self) -> View {
+        View::of(&self.versions, &self.left_out)
+    }
 }
 
 impl<Raw, T> Refresher<Raw, T>
@@ -60,15 +72,20 @@ where
     Raw: DeserializeOwned + Send + Sync + 'static,
     T: Send + Sync + 'static,
 {
-    pub(super) fn new(recipe: Recipe<Raw, T>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(recipe: Recipe<Raw, T>, clock: Arc<dyn Clock>, overlap: Duration) -> Self {
         Self {
             source_name: recipe.source_name(),
             recipe,
             clock,
+            overlap,
             shared: Weak::new(),
             parts: Parts::default(),
             view: None,
+            in_use: InUse::default(),
             quarantine: Quarantine::default(),
+            held_back: HeldBack::default(),
+            key_part: KeyPart::default(),
+            part_windows: PartWindows::default(),
         }
     }
 
@@ -100,15 +117,23 @@ where
     }
 
     /// The refresh inside `build`, when there is nothing to protect yet.
-    pub(super) async fn first(&mut self, events: &Teller) -> Result<First<T>, RefreshError> {
-        let versions = self.fetch().await?;
-        let fresh = self.prove(&versions.current, true, events).await?;
+    pub(super) async fn first(&mut self, events: &Teller) -> Result<First<T>, BuildError> {
+        let fetched = self.fetch().await.map_err(BuildError::first_refresh)?;
+        self.check_names(&fetched)?;
+        self.held_back
+            .note_stale(&fetched, self.clock.now(), events);
+        let offer = self.offer(fetched);
+        let fresh =
+            self.prove(&offer.versions, true, events)
+                .await
+                .map_err(|refusal| match refusal {
+                    Refusal::Whole(error) | Refusal::Parts(error, _) => {
+                        BuildError::first_refresh(error)
+                    }
+                })?;
         let bundle = fresh.bundle.clone();
-        let degraded = versions.degraded;
-        let view = View::of(&versions);
-        let parts = fresh.parts.clone();
-        let candidate = self.candidate(versions, fresh, events);
-        self.took(view, parts);
+        let degraded = offer.versions.degraded;
+        let candidate = self.take(offer, fresh, &[], events);
         Ok(First {
             candidate,
             bundle,
@@ -124,51 +149,71 @@ where
         if trigger.wants_news() && catch(|| self.recipe.source.invalidate()).is_err() {
             tracing::error!(source = self.source_name, "secrets_source_panicked");
         }
-        let versions = match self.fetch().await {
-            Ok(versions) => versions,
+        let fetched = match self.fetch().await {
+            Ok(fetched) => fetched,
             Err(error) => return Some(Err(error)),
         };
+        let now = self.clock.now();
         let (held, events) = {
             let shared = self.shared.upgrade()?;
-            shared.answered(self.clock.now());
+            self.held_back.note_stale(&fetched, now, &shared.events);
+            if self.held_back.stale().is_empty() {
+                shared.answered(now);
+            }
             (shared.snapshot(), shared.events.clone())
         };
-        let view = View::of(&versions);
-        if self.view.as_ref() == Some(&view) {
-            self.quarantine.nothing_offered();
-            return self.unchanged(&versions, held.generation);
-        }
-        let degraded = versions.degraded;
-        let withdrawn = matches!(versions.previous, Side::Absent);
-        let same_current = versions.current.id() == &held.current.id;
-        let fresh = if same_current {
-            self.quarantine.nothing_offered();
-            self.again(&versions.current, &held.current.bundle)
-        } else {
-            self.prove_unless_quarantined(&versions.current, trigger, &events)
-                .await
+        let mut offer = self.offer(fetched);
+        offer.refused = self
+            .held_back
+            .wait(&mut offer.versions, &self.in_use, trigger, now.mono);
+        let fresh = loop {
+            if self.view.as_ref() == Some(&offer.view()) {
+                self.quarantine.nothing_offered();
+                return self.unchanged(offer, held.generation);
+            }
+            let fresh = if offer.versions.current.id() == &held.current.id {
+                self.quarantine.nothing_offered();
+                self.again(&offer.versions, &held.current.bundle)
+            } else {
+                self.prove_unless_quarantined(&offer.versions, trigger, &events)
+                    .await
+            };
+            match fresh {
+                Err(Refusal::Parts(error, others)) => {
+                    self.hold_back(&mut offer, error);
+                    for error in others {
+                        self.hold_back(&mut offer, error);
+                    }
+                }
+                Err(Refusal::Whole(error)) => break Err(error),
+                Ok(fresh) => break Ok(fresh),
+            }
         };
         // A snapshot held here would be one that never drains.
         let old = held.current.bundle.clone();
+        let same_current = offer.versions.current.id() == &held.current.id;
+        let built = [
+            held.previous().map(|it| it.id.clone()),
+            Some(held.current.id.clone()),
+        ];
+        let built: Vec<VersionId> = built.into_iter().flatten().collect();
         drop(held);
         let shared = self.shared.upgrade()?;
+        events.tell_all(offer.refused.drain(..).map(Event::ReloadFailed));
         let fresh = match fresh {
             Ok(fresh) => fresh,
             Err(error) => {
-                if withdrawn {
-                    shared.withdraw_previous();
-                }
+                shared.withdraw_previous(self.withdrawn(&offer.versions));
                 return Some(Err(error));
             }
         };
-        let parts = fresh.parts.clone();
+        let degraded = offer.versions.degraded;
         let bundle = fresh.bundle.clone();
-        let version = versions.current.id().clone();
-        let candidate = self.candidate(versions, fresh, &events);
+        let version = offer.versions.current.id().clone();
+        let candidate = self.take(offer, fresh, &built, &events);
         let generation = shared.accept(candidate);
         shared.health().degraded = degraded;
         drop(shared);
-        self.took(view, parts);
         self.tell_source(&version);
         if !same_current {
             self.tell_swap(&old, &bundle);
@@ -191,204 +236,130 @@ where
         RefreshError::fetch(error, &self.source_name)
     }
 
+    fn offer(&self, fetched: Versions) -> Offer {
+        let Settled { versions, left_out } = self.in_use.settle(fetched.clone());
+        Offer {
+            fetched,
+            versions,
+            left_out,
+            refused: Vec::new(),
+        }
+    }
+
+    fn hold_back(&mut self, offer: &mut Offer, error: RefreshError) {
+        let now = self.clock.now().mono;
+        self.held_back
+            .refuse(&mut offer.versions, &self.in_use, &error, now);
+        offer.refused.push(error);
+    }
+
+    /// From here on this view is in use.
+    fn take(
+        &mut self,
+        offer: Offer,
+        fresh: Fresh<T>,
+        built: &[VersionId],
+        events: &Teller,
+    ) -> Candidate<T> {
+        self.view = Some(offer.view());
+        events.tell_all(offer.left_out.iter().map(LeftOut::event));
+        let parts = fresh.parts.clone();
+        let candidate = self.candidate(&offer.versions, fresh, built, events);
+        self.in_use.take(&offer.fetched, offer.versions);
+        if let Some(parts) = parts {
+            self.parts = parts.next();
+        }
+        candidate
+    }
+
+    /// Nothing is new, or nothing but what was refused.
     fn unchanged(
         &self,
-        versions: &Versions,
+        mut offer: Offer,
         generation: u64,
     ) -> Option<Result<Refreshed, RefreshError>> {
         let shared = self.shared.upgrade()?;
-        if let Some(previous) = versions.previous.version()
-            && let Some(not_after) = previous.expires()
-        {
-            shared.shorten_previous(previous.id(), not_after);
+        self.shorten_previous(&shared, &offer.versions);
+        shared.health().degraded = offer.versions.degraded;
+        let refused = offer.refused.pop();
+        shared
+            .events
+            .tell_all(offer.refused.into_iter().map(Event::ReloadFailed));
+        if let Some(error) = refused {
+            return Some(Err(error));
         }
-        shared.health().degraded = versions.degraded;
         shared.events.tell(Event::Unchanged { generation });
         Some(Ok(Refreshed::Unchanged { generation }))
+    }
+
+    /// The same view may bring an earlier end of what is previous.
+    fn shorten_previous(&self, shared: &Shared<T>, versions: &Versions) {
+        let Some(previous) = versions.previous() else {
+            return;
+        };
+        let keys_end = match self.key_part.of(versions) {
+            Some(part) => part.versions.previous().and_then(Version::expires),
+            None => previous.expires(),
+        };
+        if let Some(end) = keys_end {
+            shared.shorten_keys(previous.id(), end);
+        }
+        let shown = shared.snapshot().previous().map(|held| held.id.clone());
+        let Some(shown) = shown else { return };
+        let shown_end = match combination(&versions.parts, &shown) {
+            Some(combination) => combination.expires(),
+            None => previous.expires().filter(|_| shown == *previous.id()),
+        };
+        if let Some(end) = shown_end {
+            shared.shorten_bundle(&shown, end);
+        }
     }
 
     /// How long until a refused version is tried again.
     pub(super) fn next_try_in(&self) -> Option<Duration> {
         let now = self.clock.now().mono;
-        let waiting = self.quarantine.offered()?;
-        Some(waiting.next_try.saturating_sub(now))
+        let parts = self.held_back.refused().map(|(_, waiting)| waiting);
+        let waiting = self.quarantine.offered().into_iter().chain(parts);
+        waiting.map(|it| it.next_try.saturating_sub(now)).min()
     }
 
-    pub(super) fn quarantined(&self) -> Option<(VersionId, u32, Duration)> {
-        let waiting = self.quarantine.offered()?;
-        Some((waiting.version.clone(), waiting.tries, waiting.next_try))
+    pub(super) fn quarantined(&self) -> Option<Refused> {
+        self.quarantine.offered().map(Waiting::told)
+    }
+
+    pub(super) fn refused_parts(&self) -> Vec<(String, Refused)> {
+        let told = |(part, waiting): (&str, &Waiting)| (part.to_owned(), waiting.told());
+        self.held_back.refused().map(told).collect()
+    }
+
+    pub(super) fn stale_parts(&self) -> &[StalePart] {
+        self.held_back.stale()
     }
 
     async fn fetch(&self) -> Result<Versions, RefreshError> {
         let source = &self.recipe.source;
         let answer = guarded(self.recipe.fetch_limit, || source.fetch()).await;
         answer
-            .unwrap_or_else(|fault| {
-                let kind = match fault {
-                    Fault::TimedOut(_) => SourceErrorKind::TimedOut,
-                    Fault::Panicked => SourceErrorKind::Other,
-                };
-                Err(SourceError::new(kind, format!("the source {fault}")))
-            })
+            .unwrap_or_else(|fault| Err(fault.into()))
             .map_err(|error| RefreshError::fetch(error, &self.source_name))
     }
 
-    async fn prove_unless_quarantined(
-        &mut self,
-        version: &Version,
-        trigger: Trigger,
-        events: &Teller,
-    ) -> Result<Fresh<T>, RefreshError> {
-        let told = self.quarantine.told_again(version, self.clock.now().mono);
-        if let Some(error) = told.filter(|_| !trigger.is_deliberate()) {
-            return Err(error);
-        }
-        let outcome = self.prove(version, false, events).await;
-        match &outcome {
-            Ok(_) => self.quarantine.passed(version),
-            Err(error) if matches!(error.failed_step(), Some(Step::Prepare | Step::Probe)) => {
-                let now = self.clock.now().mono;
-                self.quarantine.refused(version, error, now);
-            }
-            Err(_) => self.quarantine.nothing_offered(),
-        }
-        outcome
-    }
-
-    /// Parse, keys, prepare, probes: all that must hold before a version is current.
-    async fn prove(
-        &self,
-        version: &Version,
-        first: bool,
-        events: &Teller,
-    ) -> Result<Fresh<T>, RefreshError> {
-        let subject = self.subject(version);
-        let raw = Arc::new(self.parsed(version)?);
-        let keys = self.keys(&raw, version, Stage::Current, events)?;
-        let limit = self.recipe.probe_limit;
-        let refusals = probe::run_all(&self.recipe.raw_probes, &raw, limit).await;
-        judge(refusals, version, subject, first, events)?;
-        let (bundle, parts) = match &self.recipe.make {
-            Make::Same(same) => (same(raw), None),
-            Make::Prepared(prepare) => {
-                let parts = self.parts.retry();
-                let prepared = guarded(limit, || prepare(raw, parts.clone())).await;
-                let refused = |message: String| {
-                    RefreshError::step(Step::Prepare, subject, redact(message, version.document()))
-                };
-                let bundle = prepared
-                    .map_err(|fault| refused(format!("the step {fault}")))?
-                    .map_err(|error| refused(probe::told(&*error)))?;
-                (Arc::new(bundle), Some(parts))
-            }
+    fn check_names(&self, versions: &Versions) -> Result<(), BuildError> {
+        let names: Vec<&str> = versions.parts.iter().map(|part| &*part.name).collect();
+        // The substitute for a combined source may be a secret of its own: then the probe judges it.
+        let is_substitute = names.is_empty() && versions.degraded;
+        let unknown = self
+            .recipe
+            .probed_parts()
+            .find(|(part, _)| !names.contains(part));
+        let Some((part, probe)) = unknown.filter(|_| !is_substitute) else {
+            return Ok(());
         };
-        let refusals = probe::run_all(&self.recipe.probes, &bundle, limit).await;
-        judge(refusals, version, subject, first, events)?;
-        Ok(Fresh {
-            bundle,
-            keys,
-            parts,
-        })
-    }
-
-    /// The version in use, seen again beside other side stages: nothing is built anew.
-    fn again(&self, version: &Version, bundle: &Arc<T>) -> Result<Fresh<T>, RefreshError> {
-        let raw = self.parsed(version)?;
-        Ok(Fresh {
-            bundle: bundle.clone(),
-            keys: self.prepared_keys(&raw, version)?.keys,
-            parts: None,
-        })
-    }
-
-    fn subject<'a>(&'a self, version: &'a Version) -> Subject<'a> {
-        Subject {
-            place: version.place().unwrap_or(&self.source_name),
-            version: version.id(),
-        }
-    }
-
-    fn parsed(&self, version: &Version) -> Result<Raw, RefreshError> {
-        let refused = |why: String| RefreshError::step(Step::Parse, self.subject(version), why);
-        catch(|| parse(version.document()))
-            .map_err(|fault| refused(format!("the bundle's type {fault}")))?
-            .map_err(refused)
-    }
-
-    fn keys(
-        &self,
-        raw: &Raw,
-        version: &Version,
-        stage: Stage,
-        events: &Teller,
-    ) -> Result<Vec<Arc<PreparedKey>>, RefreshError> {
-        let prepared = self.prepared_keys(raw, version)?;
-        events.tell_all(prepared.skipped.iter().map(|error| Event::KeySkipped {
-            stage,
-            version: version.id().clone(),
-            reason: error.to_string(),
-        }));
-        Ok(prepared.keys)
-    }
-
-    fn prepared_keys(&self, raw: &Raw, version: &Version) -> Result<PreparedKeys, RefreshError> {
-        let Some(field) = &self.recipe.jwt_key else {
-            return Ok(PreparedKeys::default());
-        };
-        let refused = |why: String| RefreshError::step(Step::Keys, self.subject(version), why);
-        catch(|| prepare(field(raw), self.recipe.allow_weak))
-            .map_err(|fault| refused(format!("the choice of the field {fault}")))?
-            .map_err(|error| refused(error.to_string()))
-    }
-
-    fn candidate(&self, versions: Versions, fresh: Fresh<T>, events: &Teller) -> Candidate<T> {
-        let current = proved(&versions.current, Some(fresh.bundle), fresh.keys);
-        Candidate {
-            current,
-            previous: self.beside(versions.previous, Stage::Previous, events),
-            pending: self.beside(versions.pending, Stage::Pending, events),
-        }
-    }
-
-    /// A side stage that cannot be used is left out, and never stops a good current.
-    fn beside(&self, side: Side, stage: Stage, events: &Teller) -> Beside<T> {
-        let (version, reason) = match side {
-            Side::Absent => return Beside::Absent,
-            Side::Stageless { keep_withdrawn } => return Beside::Stageless { keep_withdrawn },
-            Side::Unreadable(error) => (None, error.to_string()),
-            Side::Present(version) => match self.proved_beside(&version, stage, events) {
-                Ok(proved) => return Beside::Proved(proved),
-                Err(error) => (Some(version.id().clone()), error.reason().to_owned()),
-            },
-        };
-        events.tell(Event::StageSkipped {
-            stage,
-            version,
-            reason,
-        });
-        Beside::Unusable
-    }
-
-    fn proved_beside(
-        &self,
-        version: &Version,
-        stage: Stage,
-        events: &Teller,
-    ) -> Result<Proved<T>, RefreshError> {
-        let raw = Arc::new(self.parsed(version)?);
-        let keys = self.keys(&raw, version, stage, events)?;
-        let bundle = match &self.recipe.make {
-            Make::Same(same) => Some(same(raw)),
-            Make::Prepared(_) => None,
-        };
-        Ok(proved(version, bundle, keys))
-    }
-
-    fn took(&mut self, view: View, parts: Option<Parts>) {
-        self.view = Some(view);
-        if let Some(parts) = parts {
-            self.parts = parts.next();
-        }
+        let source = &self.source_name;
+        Err(BuildError::config(format!(
+            "the probe `{probe}` is for part `{part}`, which the source `{source}` has not; its parts \
+             are {names:?}"
+        )))
     }
 
     fn tell_source(&self, current: &VersionId) {
@@ -404,37 +375,4 @@ where
             tracing::error!(source = self.source_name, "secrets_on_swap_panicked");
         }
     }
-}
-
-fn proved<T>(version: &Version, bundle: Option<Arc<T>>, keys: Vec<Arc<PreparedKey>>) -> Proved<T> {
-    Proved {
-        id: version.id().clone(),
-        bundle,
-        keys,
-        created_at: version.created(),
-        replaced_at: version.replaced(),
-        not_after: version.expires(),
-    }
-}
-
-/// At the first build a refusal only warns, unless the probe was declared to be required.
-fn judge(
-    refusals: Vec<probe::Refusal>,
-    version: &Version,
-    subject: Subject<'_>,
-    first: bool,
-    events: &Teller,
-) -> Result<(), RefreshError> {
-    for refusal in refusals {
-        let reason = redact(refusal.message, version.document());
-        if !first || refusal.required {
-            return Err(RefreshError::probe(&refusal.name, subject, reason));
-        }
-        events.tell(Event::ProbeWarning {
-            probe: refusal.name,
-            version: version.id().clone(),
-            reason,
-        });
-    }
-    Ok(())
 }

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::{
-    BuildError, Parts, Probe, RefreshError, Step, Trigger,
+    BuildError, BuildErrorKind, Parts, Probe, RefreshError, Step, Trigger,
     attempt::Refresher,
     recipe::{Make, Recipe},
     trigger::{Backoff, Hangups},
@@ -15,8 +15,9 @@ use super::{
 use crate::{
     clock::{Clock, SystemClock},
     event::{Event, Teller},
+    guard::catch,
     keyring::{JwtKey, Keyring, Settings, UnknownKey, ledger::Windows},
-    source::BoxSource,
+    source::{BoxSource, Source},
 };
 
 /// The default overlap window, unless the refresh interval and the time limits ask for more.
@@ -210,6 +211,50 @@ where
         self
     }
 
+    /// Adds a check of one part of a [`Combined`](crate::source::Combined) source. It runs when that
+    /// part has a new version, and refuses that version only: the part stays at what is in use, the rest is
+    /// proved again without it and swapped in. The refusal is told as `secrets_reload_failed` with
+    /// the part, stands in [`Status::refused_parts`](crate::Status::refused_parts), and the version
+    /// is tried again after the pauses of other refused versions. Where the rest has nothing new,
+    /// the refresh is an error.
+    ///
+    /// The check gets the whole bundle. At the first build it only warns, unless it was declared
+    /// with [`Probe::require`]; then the bundle is refused as a whole. A part that the source does
+    /// not have is an error of [`build`](Self::build). In what the substitute of a
+    /// [`Fallback`](crate::source::Fallback) gives, which may have no parts, it judges the whole.
+    ///
+    /// ```
+    /// # use std::{io, sync::Arc};
+    /// # use serde::Deserialize;
+    /// use tower_secrets::{Keyring, Probe, source::{Combined, Memory}};
+    ///
+    /// #[derive(Deserialize)]
+    /// struct App { db: String, mail: String }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (db, mail) = (Memory::new(r#""one""#), Memory::new(r#""one""#));
+    /// let source = Combined::new().with("db", db.clone()).with("mail", mail.clone());
+    /// let keyring = Keyring::<App>::builder(source)
+    ///     .part_probe("db", Probe::new("login", |app: Arc<App>| async move {
+    ///         // Log in with the new password here.
+    ///         if app.db == "wrong" { Err(io::Error::other("refused")) } else { Ok(()) }
+    ///     }))
+    ///     .build()
+    ///     .await?;
+    ///
+    /// db.rotate(r#""wrong""#);
+    /// mail.rotate(r#""two""#);
+    /// assert!(keyring.refresh().await?.is_swapped());
+    /// let secrets = keyring.current();
+    /// assert_eq!((secrets.db.as_str(), secrets.mail.as_str()), ("one", "two"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn part_probe(self, part: impl Into<Arc<str>>, probe: Probe<T>) -> Self {
+        self.probe_with(probe.of_part(part.into()))
+    }
+
     /// Calls `f(old, new)` right after a new version came into use: the lighter form of
     /// [`prepare`](Builder::prepare), for a resource that takes a new password while it lives. It
     /// runs in the refresh loop, so it should be quick; a panic is caught and logged. It is not
@@ -342,7 +387,11 @@ where
             Hangups::default()
         };
         let events = Teller::new();
-        let mut refresher = Refresher::new(self.recipe, self.clock.clone());
+        let fetch_limit = self.recipe.fetch_limit;
+        if catch(|| self.recipe.source.set_fetch_limit(fetch_limit)).is_err() {
+            tracing::error!("secrets_source_panicked");
+        }
+        let mut refresher = Refresher::new(self.recipe, self.clock.clone(), windows.overlap);
         events.tell(Event::ReloadRequested {
             trigger: Trigger::Start,
         });
@@ -363,13 +412,16 @@ where
                 Ok(first) => break first,
                 Err(error) => error,
             };
-            events.tell(match error.failed_step() {
-                Some(Step::Fetch) => Event::ReloadError(error.clone()),
-                _ => Event::ReloadFailed(error.clone()),
+            let BuildErrorKind::FirstRefresh(refused) = error.kind() else {
+                return Err(error);
+            };
+            events.tell(match refused.failed_step() {
+                Some(Step::Fetch) => Event::ReloadError(refused.clone()),
+                _ => Event::ReloadFailed(refused.clone()),
             });
             let pause = backoff.next();
-            if !may_pass(&error) || start.elapsed() + pause > self.start_budget {
-                return Err(BuildError::first_refresh(error));
+            if !may_pass(refused) || start.elapsed() + pause > self.start_budget {
+                return Err(error);
             }
             tokio::time::sleep(pause).await;
         };

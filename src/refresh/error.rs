@@ -84,6 +84,7 @@ struct Inner {
     cause: Cause,
     /// Where the version came from.
     place: String,
+    part: Option<String>,
     version: Option<VersionId>,
     message: String,
     source: Option<SourceError>,
@@ -93,6 +94,7 @@ struct Inner {
 #[derive(Clone, Copy)]
 pub(crate) struct Subject<'a> {
     pub(crate) place: &'a str,
+    pub(crate) part: Option<&'a str>,
     pub(crate) version: &'a VersionId,
 }
 
@@ -110,6 +112,7 @@ impl RefreshError {
         Self(Arc::new(Inner {
             cause: Cause::Stopped,
             place: String::new(),
+            part: None,
             version: None,
             message: "the keyring was shut down".to_owned(),
             source: None,
@@ -126,6 +129,7 @@ impl RefreshError {
         Self(Arc::new(Inner {
             cause: Cause::Step(Step::Fetch),
             place: source_name.to_owned(),
+            part: None,
             version: None,
             message,
             source: Some(error),
@@ -144,6 +148,7 @@ impl RefreshError {
         Self(Arc::new(Inner {
             cause,
             place: subject.place.to_owned(),
+            part: subject.part.map(str::to_owned),
             version: Some(subject.version.clone()),
             message,
             source: None,
@@ -158,6 +163,7 @@ impl RefreshError {
         let probe = self.0.probe_name().cloned();
         let subject = Subject {
             place: &self.0.place,
+            part: self.part(),
             version,
         };
         let cause = Cause::Quarantined(step, probe, pause);
@@ -187,7 +193,14 @@ impl RefreshError {
         self.0.probe_name().map(|name| &**name)
     }
 
-    /// The version that was refused; `None` where none was read.
+    /// The part of a [`Combined`](crate::source::Combined) source that alone was refused, by a
+    /// [part probe](super::Builder::part_probe).
+    #[must_use]
+    pub fn part(&self) -> Option<&str> {
+        self.0.part.as_deref()
+    }
+
+    /// The version that was refused, of the part where it was one; `None` where none was read.
     #[must_use]
     pub fn version(&self) -> Option<&VersionId> {
         self.0.version.as_ref()
@@ -226,7 +239,11 @@ impl fmt::Display for RefreshError {
         let inner = &*self.0;
         if let (Some(step), Some(version)) = (self.failed_step(), &inner.version) {
             let place = &inner.place;
-            write!(f, "{place}: version `{version}` was refused at step {step}")?;
+            write!(f, "{place}: version `{version}`")?;
+            if let Some(part) = &inner.part {
+                write!(f, " of part `{part}`")?;
+            }
+            write!(f, " was refused at step {step}")?;
             if let Some(name) = inner.probe_name() {
                 write!(f, " `{name}`")?;
             }
@@ -245,6 +262,7 @@ impl fmt::Debug for RefreshError {
         let Inner {
             cause,
             place,
+            part,
             version,
             message,
             source: _,
@@ -252,6 +270,7 @@ impl fmt::Debug for RefreshError {
         f.debug_struct("RefreshError")
             .field("cause", cause)
             .field("place", place)
+            .field("part", part)
             .field("version", version)
             .field("message", message)
             .finish()

@@ -8,6 +8,9 @@
 //! It is asked for by the interval, by SIGHUP, by the source itself (a file watch) and by
 //! [`Keyring::refresh`]. One runs at a time; whoever asks while one runs gets one
 //! that began after the asking.
+//!
+//! Of a [`Combined`] source a part can be held back at what is in use, because its store does not
+//! answer or because a probe of that part refused it; the others go through these steps without it.
 
 mod builder;
 pub use builder::Builder;
@@ -18,12 +21,15 @@ pub use trigger::Trigger;
 mod worker;
 
 mod attempt;
+mod candidate;
+mod compose;
+mod held_back;
+mod prove;
 mod quarantine;
 mod recipe;
+mod settle;
 mod view;
 
-mod guard;
-pub(crate) use guard::catch;
 mod parse;
 
 mod parts;
@@ -36,4 +42,4 @@ mod error;
 pub use error::{BuildError, BuildErrorKind, RefreshError, Refreshed, Step};
 
 #[cfg(doc)]
-use crate::Keyring;
+use crate::{Keyring, source::Combined};

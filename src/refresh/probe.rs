@@ -1,16 +1,8 @@
 //! Test before swap: checks that the new bundle works, run before anyone sees it.
 
-use std::{
-    error::Error,
-    fmt,
-    future::{Future, poll_fn},
-    pin::Pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{error::Error, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use super::guard::{catch, guarded};
+use crate::guard::{catch, guarded, join_all};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 type Check<T> =
@@ -41,6 +33,8 @@ type Check<T> =
 /// ```
 pub struct Probe<T> {
     name: Arc<str>,
+    /// The part that it judges; `None` for the bundle as a whole.
+    part: Option<Arc<str>>,
     limit: Option<Duration>,
     required: bool,
     check: Box<Check<T>>,
@@ -59,6 +53,7 @@ impl<T: Send + Sync + 'static> Probe<T> {
     {
         Self {
             name: name.into(),
+            part: None,
             limit: None,
             required: false,
             check: Box::new(move |bundle| {
@@ -84,6 +79,16 @@ impl<T: Send + Sync + 'static> Probe<T> {
 }
 
 impl<T> Probe<T> {
+    pub(crate) fn of_part(mut self, part: Arc<str>) -> Self {
+        self.part = Some(part);
+        self
+    }
+
+    /// The part that it judges, and its own name.
+    pub(crate) fn judged(&self) -> Option<(&str, &str)> {
+        Some((self.part.as_deref()?, &self.name))
+    }
+
     pub(crate) fn limit_or(&self, default: Duration) -> Duration {
         self.limit.unwrap_or(default)
     }
@@ -93,12 +98,14 @@ impl<T> fmt::Debug for Probe<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             name,
+            part,
             limit,
             required,
             check: _,
         } = self;
         f.debug_struct("Probe")
             .field("name", name)
+            .field("part", part)
             .field("limit", limit)
             .field("required", required)
             .finish()
@@ -109,39 +116,24 @@ impl<T> fmt::Debug for Probe<T> {
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) name: Arc<str>,
+    pub(crate) part: Option<Arc<str>>,
     pub(crate) required: bool,
     pub(crate) message: String,
 }
 
-/// Runs all probes at once and returns those that refused, in the order they were declared.
+/// Runs the probes that are due for what they judge (a part, or the whole), all at once, and returns
+/// those that refused, in the order they were declared.
 pub(crate) async fn run_all<T: Send + Sync + 'static>(
     probes: &[Probe<T>],
+    due: impl Fn(Option<&str>) -> bool,
     bundle: &Arc<T>,
     default_limit: Duration,
 ) -> Vec<Refusal> {
-    let mut running: Vec<_> = probes
+    let running = probes
         .iter()
-        .map(|probe| (Box::pin(run(probe, bundle, default_limit)), None))
-        .collect();
-    poll_fn(|cx| {
-        for (future, outcome) in &mut running {
-            if outcome.is_none()
-                && let Poll::Ready(done) = future.as_mut().poll(cx)
-            {
-                *outcome = Some(done);
-            }
-        }
-        if running.iter().all(|(_, outcome)| outcome.is_some()) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
-    running
-        .into_iter()
-        .filter_map(|(_, outcome)| outcome.flatten())
-        .collect()
+        .filter(|probe| due(probe.part.as_deref()))
+        .map(|probe| run(probe, bundle, default_limit));
+    join_all(running).await.into_iter().flatten().collect()
 }
 
 async fn run<T: Send + Sync + 'static>(
@@ -157,6 +149,7 @@ async fn run<T: Send + Sync + 'static>(
     };
     Some(Refusal {
         name: probe.name.clone(),
+        part: probe.part.clone(),
         required: probe.required,
         message,
     })
@@ -187,7 +180,7 @@ mod tests {
             Probe::new("agrees", |_: Arc<()>| async { Ok::<_, &str>(()) }),
         ];
         let start = tokio::time::Instant::now();
-        let refusals = run_all(&probes, &Arc::new(()), Duration::from_secs(10)).await;
+        let refusals = run_all(&probes, |_| true, &Arc::new(()), Duration::from_secs(10)).await;
         assert!(
             start.elapsed() < Duration::from_secs(11),
             "one after the other"

@@ -5,7 +5,10 @@ use std::{collections::VecDeque, time::Duration};
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::{RefreshError, trigger::reprobe_pauses};
-use crate::source::{Version, VersionId};
+use crate::{
+    keyring::Refused,
+    source::{Version, VersionId},
+};
 
 /// How many refused versions are remembered.
 const REMEMBERED: usize = 16;
@@ -82,6 +85,13 @@ impl Quarantine {
         let is_it =
             |waiting: &Waiting| waiting.version == *version.id() && waiting.document == document;
         self.waiting.iter().position(is_it)
+    }
+}
+
+impl Waiting {
+    /// For the status.
+    pub(super) fn told(&self) -> Refused {
+        (self.version.clone(), self.tries, self.next_try)
     }
 }
 

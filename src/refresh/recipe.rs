@@ -1,9 +1,12 @@
 //! The user's code and its limits: what a refresh runs.
 
-use std::{error::Error, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, error::Error, future::Future, pin::Pin, sync::Arc, time::Duration,
+};
 
-use super::{Parts, Probe, guard::catch};
+use super::{Parts, Probe};
 use crate::{
+    guard::catch,
     keyring::JwtKey,
     source::{BoxSource, Source},
 };
@@ -83,8 +86,19 @@ impl<Raw, T> Recipe<Raw, T> {
             Make::Prepared(_) => self.probe_limit,
         };
         let longest = |limits: Option<Duration>| limits.unwrap_or_default();
+        // After a part was refused, the rest is proved again without it.
+        let rounds = 1 + self.probed_parts().count();
         longest(raw.max())
             .saturating_add(preparing)
             .saturating_add(longest(made.max()))
+            .saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
+    }
+
+    /// The parts that probes judge by themselves, each with such a probe's name.
+    pub(super) fn probed_parts(&self) -> impl Iterator<Item = (&str, &str)> {
+        let raw = self.raw_probes.iter().map(Probe::judged);
+        let made = self.probes.iter().map(Probe::judged);
+        let judged: BTreeMap<_, _> = raw.chain(made).flatten().collect();
+        judged.into_iter()
     }
 }

@@ -1,6 +1,7 @@
 //! Which versions a view named: how an unchanged store is known without reading it again.
 
-use crate::source::{Side, VersionId, Versions};
+use super::settle::LeftOut;
+use crate::source::{Side, Stage, VersionId, Versions};
 
 /// The ids of an accepted view: an equal one is no news.
 #[derive(PartialEq, Eq)]
@@ -8,6 +9,7 @@ pub(super) struct View {
     current: VersionId,
     previous: SideId,
     pending: SideId,
+    left_out: Vec<(String, Stage, Option<VersionId>)>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -19,11 +21,15 @@ enum SideId {
 }
 
 impl View {
-    pub(super) fn of(versions: &Versions) -> Self {
+    pub(super) fn of(versions: &Versions, left_out: &[LeftOut]) -> Self {
+        let left_out = left_out.iter();
         Self {
             current: versions.current.id().clone(),
             previous: SideId::of(&versions.previous),
             pending: SideId::of(&versions.pending),
+            left_out: left_out
+                .map(|it| (it.part.clone(), it.stage, it.version.clone()))
+                .collect(),
         }
     }
 }

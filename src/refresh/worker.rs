@@ -20,11 +20,11 @@ use tokio::{
 use super::{
     RefreshError, Refreshed, Step, Trigger,
     attempt::Refresher,
-    guard::guarded,
     trigger::{Backoff, Hangups, jittered},
 };
 use crate::{
     event::Event,
+    guard::{catch, guarded},
     keyring::{FLIP_INTERVAL, Failure, Keyring, LoopEnds, Reply, Request, Shared},
     source::{BoxSource, Source},
 };
@@ -144,7 +144,7 @@ where
                     self.change = Box::pin(next_change(self.source.clone(), CHANGE_SPACING));
                     self.want(Trigger::Change);
                 }
-                () = self.retired.notified() => self.with_shared(Shared::tell_drained),
+                () = self.retired.notified() => self.tell_drained(),
                 // What is due next is worked out anew.
                 () = self.awaited.notified() => {}
                 () = sleep_until(wake_at) => self.keep_house(),
@@ -224,27 +224,31 @@ where
         refresher: &Refresher<Raw, T>,
         outcome: &Result<Refreshed, RefreshError>,
     ) -> Duration {
-        let regular = jittered(self.interval);
-        if let Err(error) = outcome {
-            let waiting = refresher.next_try_in();
-            return match waiting.filter(|_| error.failed_step() != Some(Step::Fetch)) {
-                // The source is well; only this version is not.
-                Some(next_try) => {
-                    self.backoff.reset();
-                    regular.min(next_try.max(SHORTEST_RETRY))
-                }
-                None => self.backoff.next(),
-            };
+        let mut pause = jittered(self.interval);
+        // After a fetch that failed, no version is known to wait.
+        let fetched = !matches!(outcome, Err(error) if error.failed_step() == Some(Step::Fetch));
+        let waiting = refresher.next_try_in().filter(|_| fetched);
+        if let Some(next_try) = waiting {
+            pause = pause.min(next_try.max(SHORTEST_RETRY));
         }
-        self.backoff.reset();
-        let pending = self.shared.upgrade().and_then(|shared| {
-            let now = shared.clock.now();
-            shared.pending_for(now)
-        });
-        match pending {
-            Some(age) if age < PENDING_SOON => regular.min(jittered(PENDING_INTERVAL)),
-            _ => regular,
+        if outcome.is_ok() && self.flip_is_near() {
+            pause = pause.min(jittered(PENDING_INTERVAL));
         }
+        // Where only a version is refused, the source is well.
+        let is_well = outcome.is_ok() || waiting.is_some();
+        if is_well && refresher.stale_parts().is_empty() {
+            self.backoff.reset();
+            return pause;
+        }
+        pause.min(self.backoff.next())
+    }
+
+    fn flip_is_near(&self) -> bool {
+        let Some(shared) = self.shared.upgrade() else {
+            return false;
+        };
+        let age = shared.pending_for(shared.clock.now());
+        age.is_some_and(|age| age < PENDING_SOON)
     }
 
     /// The interval's next poll, or an earlier one where somebody waits for a flip.
@@ -295,6 +299,14 @@ where
         }
     }
 
+    fn tell_drained(&self) {
+        let (mut unused, mut in_use) = (Vec::new(), Vec::new());
+        self.with_shared(|shared| (unused, in_use) = shared.tell_drained());
+        if !unused.is_empty() && catch(|| self.source.drained(&unused, &in_use)).is_err() {
+            tracing::error!(source = self.source.name(), "secrets_source_panicked");
+        }
+    }
+
     fn with_shared(&self, f: impl FnOnce(&Shared<T>)) {
         if let Some(shared) = self.shared.upgrade() {
             f(&shared);
@@ -313,6 +325,8 @@ fn note_health<Raw, T>(
     let at = shared.clock.now().wall;
     let mut health = shared.health();
     health.quarantine = refresher.quarantined();
+    health.refused_parts = refresher.refused_parts();
+    health.stale_parts = refresher.stale_parts().to_vec();
     match outcome {
         Ok(_) => {
             health.last_success = Some(at);

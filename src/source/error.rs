@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
+use crate::guard::Fault;
+
 /// What kind of failure it was, for an operator's alert. It decides one thing: at the first build
 /// `NotFound`, `Malformed`, `Deleted`, `WrongRegion` and `InvalidRequest` are errors at once, all
 /// others are tried again within the start budget.
@@ -19,6 +21,10 @@ pub enum SourceErrorKind {
     Throttled,
     /// The store could not be reached, or answered that it cannot serve.
     Unavailable,
+    /// The store is locked until an operator unlocks it: a sealed Vault.
+    Sealed,
+    /// The server that was asked is a standby, and passes no questions on.
+    Standby,
     /// The store did not answer in time.
     TimedOut,
     /// The store answered with something that is no secret document.
@@ -57,6 +63,8 @@ impl SourceErrorKind {
             Self::Unauthenticated => "unauthenticated",
             Self::Throttled => "throttled",
             Self::Unavailable => "unavailable",
+            Self::Sealed => "sealed",
+            Self::Standby => "standby",
             Self::TimedOut => "timed_out",
             Self::Malformed => "malformed",
             Self::Deleted => "deleted",
@@ -94,10 +102,30 @@ impl SourceError {
         self
     }
 
+    /// The same failure, named as that of one part.
+    pub(crate) fn in_part(&self, part: &str) -> Self {
+        Self {
+            kind: self.kind,
+            message: format!("part `{part}`: {}", self.message).into(),
+            source: self.source.clone(),
+        }
+    }
+
     /// What kind of failure it was.
     #[must_use]
     pub fn kind(&self) -> SourceErrorKind {
         self.kind
+    }
+}
+
+/// A source that hung or panicked.
+impl From<Fault> for SourceError {
+    fn from(fault: Fault) -> Self {
+        let kind = match fault {
+            Fault::TimedOut(_) => SourceErrorKind::TimedOut,
+            Fault::Panicked => SourceErrorKind::Other,
+        };
+        Self::new(kind, format!("the source {fault}"))
     }
 }
 

@@ -126,6 +126,16 @@ impl Source for Fallback {
         self.primary.refresh_on_unknown_key()
     }
 
+    fn set_fetch_limit(&self, limit: Duration) {
+        self.primary.set_fetch_limit(limit);
+        self.other.set_fetch_limit(limit);
+    }
+
+    fn drained(&self, versions: &[VersionId], in_use: &[VersionId]) {
+        self.primary.drained(versions, in_use);
+        self.other.drained(versions, in_use);
+    }
+
     fn name(&self) -> String {
         format!("{}, else {}", self.primary.name(), self.other.name())
     }
@@ -221,7 +231,10 @@ mod tests {
         source.changed().await;
 
         source.published(&VersionId::new("2"));
-        assert_eq!(primary.last_published(), Some("2".into()));
-        assert_eq!(other.last_published(), Some("2".into()));
+        source.drained(&[VersionId::new("1")], &[]);
+        for memory in [primary, other] {
+            assert_eq!(memory.last_published(), Some("2".into()));
+            assert_eq!(memory.drained_versions(), ["1".into()]);
+        }
     }
 }

@@ -55,6 +55,7 @@ struct State {
     failures: usize,
     failure: Option<SourceError>,
     published: Option<VersionId>,
+    drained: Vec<VersionId>,
 }
 
 impl Memory {
@@ -66,6 +67,7 @@ impl Memory {
             failures: 0,
             failure: None,
             published: None,
+            drained: Vec::new(),
         };
         Self {
             shared: Arc::new(Shared {
@@ -170,6 +172,12 @@ impl Memory {
         self.lock().published.clone()
     }
 
+    /// The versions that a keyring uses no more, in the order in which it said so.
+    #[must_use]
+    pub fn drained_versions(&self) -> Vec<VersionId> {
+        self.lock().drained.clone()
+    }
+
     fn change<R>(&self, apply: impl FnOnce(&mut State) -> R) -> R {
         let result = apply(&mut self.lock());
         self.shared.changes.send_modify(|count| *count += 1);
@@ -229,6 +237,10 @@ impl Source for Memory {
 
     fn published(&self, current: &VersionId) {
         self.lock().published = Some(current.clone());
+    }
+
+    fn drained(&self, versions: &[VersionId], _: &[VersionId]) {
+        self.lock().drained.extend_from_slice(versions);
     }
 
     fn name(&self) -> String {

@@ -11,9 +11,12 @@
 //! | [`File`] | `file` | a mounted directory, such as a Kubernetes Secret |
 //! | [`SecretsManager`] | `aws` | a secret of AWS Secrets Manager, with its staging labels |
 //! | [`Jwks`] | `jwks` | the public keys of an identity provider, over HTTP |
+//! | [`Combined`] | | several secrets, each with its own source, as one bundle |
+//! | [`Vault`] | `vault` | a secret of a Vault or OpenBao KV engine, version 2 |
+//! | [`VaultDatabase`] | `vault` | a database's credentials, changed or lent by Vault or OpenBao |
 //! | [`Fallback`] | | a second source for a start while the first is down |
 
-use std::{fmt, future::Future, pin::Pin};
+use std::{fmt, future::Future, pin::Pin, time::Duration};
 
 mod version;
 pub(crate) use version::Side;
@@ -30,9 +33,12 @@ mod file;
 #[cfg(feature = "file")]
 pub use file::File;
 
-#[cfg(feature = "aws")]
+#[cfg(any(feature = "file", feature = "vault"))]
+mod rfc3339;
+
+#[cfg(any(feature = "aws", feature = "vault"))]
 mod window_start;
-#[cfg(feature = "aws")]
+#[cfg(any(feature = "aws", feature = "vault"))]
 pub use window_start::WindowStart;
 
 #[cfg(feature = "aws")]
@@ -44,6 +50,12 @@ pub use aws::SecretsManager;
 pub mod jwks;
 #[cfg(feature = "jwks")]
 pub use jwks::Jwks;
+pub(crate) mod combined;
+pub use combined::Combined;
+#[cfg(feature = "vault")]
+pub mod vault;
+#[cfg(feature = "vault")]
+pub use vault::{Vault, VaultAuth, VaultClient, VaultDatabase};
 
 mod fallback;
 pub use fallback::Fallback;
@@ -111,6 +123,23 @@ pub trait Source: Send + Sync + 'static {
         false
     }
 
+    /// Tells the source how long one fetch may take, before the first: for a source that divides the
+    /// time among several calls. What takes longer is dropped anyway. It must not block.
+    fn set_fetch_limit(&self, limit: Duration) {
+        let _ = limit;
+    }
+
+    /// Tells the source that these versions are used no more: their windows are over, and the last
+    /// request that held one, as current or previous, has ended. It must not block. For a source that
+    /// ends what it gave out, such as a lease.
+    ///
+    /// A version that comes into use again is told of again. What was never in use, such as a
+    /// version that a probe refused, is not told of, and neither is what is in use at shutdown.
+    /// `in_use` are the versions that still are, for a source whose versions have parts.
+    fn drained(&self, versions: &[VersionId], in_use: &[VersionId]) {
+        let _ = (versions, in_use);
+    }
+
     /// A short name for logs and errors, such as a path or an ARN; never a value.
     fn name(&self) -> String {
         "source".to_owned()
@@ -159,6 +188,8 @@ trait ErasedSource: Send + Sync {
     fn tell_published(&self, current: &VersionId);
     fn tell_invalidate(&self);
     fn asks_on_unknown_key(&self) -> bool;
+    fn tell_fetch_limit(&self, limit: Duration);
+    fn tell_drained(&self, versions: &[VersionId], in_use: &[VersionId]);
     fn own_name(&self) -> String;
 }
 
@@ -181,6 +212,14 @@ impl<S: Source> ErasedSource for S {
 
     fn asks_on_unknown_key(&self) -> bool {
         self.refresh_on_unknown_key()
+    }
+
+    fn tell_fetch_limit(&self, limit: Duration) {
+        self.set_fetch_limit(limit);
+    }
+
+    fn tell_drained(&self, versions: &[VersionId], in_use: &[VersionId]) {
+        self.drained(versions, in_use);
     }
 
     fn own_name(&self) -> String {
@@ -207,6 +246,14 @@ impl Source for BoxSource {
 
     fn refresh_on_unknown_key(&self) -> bool {
         self.0.asks_on_unknown_key()
+    }
+
+    fn set_fetch_limit(&self, limit: Duration) {
+        self.0.tell_fetch_limit(limit);
+    }
+
+    fn drained(&self, versions: &[VersionId], in_use: &[VersionId]) {
+        self.0.tell_drained(versions, in_use);
     }
 
     fn name(&self) -> String {

@@ -4,7 +4,7 @@ use std::{borrow::Borrow, fmt, sync::Arc, time::SystemTime};
 
 use zeroize::Zeroizing;
 
-use super::SourceError;
+use super::{SourceError, combined::Part};
 
 /// The role that a version plays at one moment: AWS's AWSCURRENT, AWSPREVIOUS and AWSPENDING.
 ///
@@ -163,6 +163,19 @@ impl Version {
         &self.document
     }
 
+    /// The same value under another name.
+    pub(crate) fn renamed(mut self, id: VersionId) -> Self {
+        self.id = id;
+        self
+    }
+
+    /// The same value without what was said of its time as a previous one.
+    pub(crate) fn undated(mut self) -> Self {
+        self.replaced_at = None;
+        self.not_after = None;
+        self
+    }
+
     pub(crate) fn created(&self) -> Option<SystemTime> {
         self.created_at
     }
@@ -238,6 +251,8 @@ pub struct Versions {
     pub(crate) previous: Side,
     pub(crate) pending: Side,
     pub(crate) degraded: bool,
+    /// What it was composed of, in name order; empty for a secret of its own.
+    pub(crate) parts: Vec<Part>,
 }
 
 impl Versions {
@@ -250,12 +265,16 @@ impl Versions {
             previous: Side::Absent,
             pending: Side::Absent,
             degraded: false,
+            parts: Vec::new(),
         }
     }
+
+    // Where a stage of a composed view is set by hand, it is no longer what its parts make of it.
 
     /// Adds the version that was current before.
     #[must_use]
     pub fn with_previous(mut self, previous: Version) -> Self {
+        self.parts.clear();
         self.previous = Side::Present(previous);
         self
     }
@@ -263,6 +282,7 @@ impl Versions {
     /// Adds the version that is about to become current.
     #[must_use]
     pub fn with_pending(mut self, pending: Version) -> Self {
+        self.parts.clear();
         self.pending = Side::Present(pending);
         self
     }
@@ -281,6 +301,7 @@ impl Versions {
             Stage::Previous => self.previous = Side::Unreadable(error),
             Stage::Pending => self.pending = Side::Unreadable(error),
         }
+        self.parts.clear();
         self
     }
 
@@ -290,6 +311,7 @@ impl Versions {
     /// short because other keys vanish later. A process that starts later does not know such keys.
     #[must_use]
     pub fn stageless(mut self, keep_withdrawn: bool) -> Self {
+        self.parts.clear();
         self.previous = Side::Stageless { keep_withdrawn };
         self
     }

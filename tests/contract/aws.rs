@@ -10,14 +10,9 @@ use aws_sdk_secretsmanager::{
     Client, Config,
     config::{BehaviorVersion, Credentials, Region},
 };
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-    sync::watch,
-};
 use tower_secrets::source::{SecretsManager, SourceErrorKind};
 
-use crate::harness::Harness;
+use crate::{harness::Harness, relay::Relay};
 
 source_contract!(moto, Secret<Moto>);
 source_contract!(ministack, Secret<MiniStack>);
@@ -160,38 +155,4 @@ fn client(url: &str) -> Client {
         .endpoint_url(url)
         .credentials_provider(Credentials::new("test", "test", None, None, "test"));
     Client::from_conf(config.build())
-}
-
-/// Passes bytes on, until it is cut: then it ends what it carries and takes no more.
-struct Relay {
-    url: String,
-    is_cut: watch::Sender<bool>,
-}
-
-impl Relay {
-    async fn start(target: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let is_cut = watch::Sender::new(false);
-        let told = is_cut.clone();
-        tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let (target, mut told) = (target.clone(), told.subscribe());
-                tokio::spawn(async move {
-                    tokio::select! {
-                        _ = told.wait_for(|is_cut| *is_cut) => {}
-                        _ = async {
-                            let mut far = TcpStream::connect(target).await?;
-                            copy_bidirectional(&mut near, &mut far).await
-                        } => {}
-                    }
-                });
-            }
-        });
-        Self { url, is_cut }
-    }
-
-    fn cut(&self, is_cut: bool) {
-        self.is_cut.send_replace(is_cut);
-    }
 }

@@ -18,6 +18,11 @@ pub(crate) trait Harness: Sized {
     /// A source as a new process makes it.
     fn source(&self) -> Self::Source;
 
+    /// What such a store makes of a document's text.
+    fn stored(document: &str) -> String {
+        document.to_owned()
+    }
+
     /// Makes this document pending, in place of another.
     async fn stage(&mut self, document: &str);
 

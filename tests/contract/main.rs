@@ -1,5 +1,5 @@
-//! One contract, kept by every source: the same tests over memory, a directory and AWS Secrets
-//! Manager.
+//! One contract, kept by every source: the same tests over memory, a directory, AWS Secrets
+//! Manager and OpenBao.
 //!
 //! To add a source, implement [`Harness`](harness::Harness) for its store in a file of its own,
 //! with a line `source_contract!` there. `Jwks` is not among them: what it serves is a set of keys, and has
@@ -15,3 +15,7 @@ mod aws;
 #[cfg(all(unix, feature = "file"))]
 mod file;
 mod memory;
+#[cfg(any(feature = "aws", feature = "vault"))]
+mod relay;
+#[cfg(feature = "vault")]
+mod vault;

@@ -2,14 +2,14 @@
 
 use serde_json::json;
 use tower_secrets::{
-    JwtKey, Keyring, UnknownKey,
+    JwtKey, JwtRotationLayer, Keyring, UnknownKey,
     clock::TokioClock,
     event::Event,
-    source::{Jwks, Stage, Version, Versions},
+    source::{Combined, Jwks, Memory, Source, Stage, Version, Versions},
 };
 
 use crate::{
-    SECOND, ask, builder,
+    SECOND, ask, ask_layer, builder,
     idp::{Answer, KeyServer, SigningKey, set},
     keyring,
 };
@@ -147,4 +147,55 @@ async fn keep_withdrawn_keeps_what_the_server_no_longer_has() {
     keyring.revoke_previous();
     assert!(ask(&keyring, &a.token(json!({}))).await.is_err());
     assert!(ask(&keyring, &b.token(json!({}))).await.is_ok());
+}
+
+/// Keys of a provider beside a secret that rotates by itself.
+#[derive(serde::Deserialize)]
+struct App {
+    idp: JwtKey,
+    db: String,
+}
+
+#[tokio::test]
+async fn as_a_part_of_a_bundle_its_keys_follow_the_same_rules() {
+    for keeps in [false, true] {
+        let keys = ["a", "b", "c"].map(SigningKey::new);
+        let [a, b, c] = &keys;
+        let server = KeyServer::serving(&[a, b]).await;
+        let mut jwks = Jwks::new(server.keys_url());
+        if keeps {
+            jwks = jwks.keep_withdrawn();
+        }
+        let db = Memory::new(r#""one""#);
+        let source = Combined::new().with("idp", jwks).with("db", db.clone());
+        assert!(source.refresh_on_unknown_key());
+        let keyring = Keyring::<App>::builder(source)
+            .jwt_key(|app| &app.idp)
+            // A token of a withdrawn key uses up a cool-down too.
+            .refresh_on_unknown_key(UnknownKey::new().cool_down(0 * SECOND))
+            .refresh_every(3600 * SECOND)
+            .build()
+            .await
+            .unwrap();
+        let layer = JwtRotationLayer::new(keyring.clone());
+        let ask = async |key: &SigningKey| ask_layer(&layer, &key.token(json!({}))).await.ok();
+        let withdrawn = keeps.then_some(Stage::Previous);
+
+        server.put("/keys", Answer::ok(set(&[b])));
+        keyring.refresh().await.unwrap();
+        assert_eq!(ask(a).await, withdrawn);
+        assert_eq!(ask(b).await, Some(Stage::Current));
+        // The other part opens and ends no window.
+        db.rotate(r#""two""#);
+        keyring.refresh().await.unwrap();
+        assert_eq!(keyring.current().db, "two");
+        assert_eq!(ask(a).await, withdrawn);
+        db.drop_previous();
+        keyring.refresh().await.unwrap();
+        assert_eq!(ask(a).await, withdrawn);
+        // A second vanishes, and a key that nobody has seen comes with its first token.
+        server.put("/keys", Answer::ok(set(&[c])));
+        assert_eq!(ask(c).await, Some(Stage::Current));
+        assert_eq!([ask(a).await, ask(b).await], [withdrawn; 2]);
+    }
 }

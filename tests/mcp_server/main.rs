@@ -11,3 +11,10 @@ mod identity_provider;
 mod process;
 mod python;
 mod rotation;
+
+#[cfg(feature = "vault")]
+#[allow(dead_code, reason = "the tests of the source itself use more of it")]
+#[path = "../vault/server.rs"]
+mod bao;
+#[cfg(feature = "vault")]
+mod vault;

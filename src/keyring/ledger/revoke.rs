@@ -1,29 +1,30 @@
 //! How trust is taken back before its time: by an operator here, or by the store for everybody.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
-use super::{Identity, Ledger, identities};
+use super::{Identity, Ledger, Withdrawn, identities};
 use crate::{clock::Now, event::Event, source::VersionId};
 
 impl<T> Ledger<T> {
     /// The source was read, the new current was refused, and no previous is vouched for any more:
     /// a withdrawal must not wait for a good current.
-    pub(crate) fn withdraw_previous(&mut self, now: Now) -> Vec<Event> {
-        let dropped = self.previous.take();
-        let mut gone: Vec<VersionId> = dropped
-            .iter()
-            .map(|held| held.id.clone())
-            .chain(self.replaced.iter().map(|held| held.version.clone()))
-            .collect();
-        gone.dedup();
-        for trust in self.replaced.iter().map(|held| &held.trust) {
-            trust.end_after(now, Duration::ZERO);
-        }
-        if let Some(held) = dropped {
+    pub(crate) fn withdraw_previous(&mut self, what: Withdrawn, now: Now) -> Vec<Event> {
+        let mut gone = BTreeSet::new();
+        if what.bundle
+            && let Some(held) = self.previous.take()
+        {
             held.trust.end_after(now, Duration::ZERO);
+            gone.insert(held.id);
         }
-        self.replaced.clear();
-        self.previous_seen = None;
+        if what.keys {
+            for held in self.replaced.drain(..) {
+                held.trust.end_after(now, Duration::ZERO);
+                gone.insert(held.version);
+            }
+        }
         gone.into_iter()
             .map(|version| Event::PreviousWithdrawn { version })
             .collect()

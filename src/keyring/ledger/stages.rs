@@ -1,24 +1,20 @@
 //! How a view moves through the stages: what becomes current, what enters its window, what pends.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use super::{Beside, Identity, Ledger, Proved, identities, limit};
+use super::{Beside, Identity, Ledger, MAX_REPLACED, Proved, identities, limit};
 use crate::{
     clock::Now,
     event::Event,
-    snapshot::{Held, Trust, TrustedKey},
+    snapshot::{Held, TrustedKey},
     source::{Stage, VersionId},
 };
 
 impl<T> Ledger<T> {
-    pub(super) fn is_moved(&self, previous: &VersionId) -> bool {
-        self.previous_seen.as_ref() != Some(previous)
-    }
-
     pub(super) fn install_current(&mut self, current: Proved<T>, flipped: bool, now: Now) {
         let trust = self.record_version(&current, true);
         if flipped {
@@ -53,8 +49,68 @@ impl<T> Ledger<T> {
         }
     }
 
+    /// Moves the keys that are no longer current's into their windows. Returns the versions whose keys
+    /// were withdrawn.
+    pub(super) fn replace_keys(
+        &mut self,
+        previous: &Beside<T>,
+        flipped: bool,
+        before: &[TrustedKey],
+        now: Now,
+        events: &mut Vec<Event>,
+    ) -> BTreeSet<VersionId> {
+        let fresh: HashSet<Identity> = identities(&self.current_keys).collect();
+        let is_fresh = |held: &TrustedKey| fresh.contains(held.key.identity());
+        let leaving = || before.iter().filter(|it| !is_fresh(it)).map(as_previous);
+        let (absent, keep_each) = match previous {
+            Beside::Absent => (true, false),
+            Beside::Stageless { keep_withdrawn } => (!keep_withdrawn, *keep_withdrawn),
+            Beside::Unusable | Beside::Proved(_) => (false, false),
+        };
+
+        let mut replaced: Vec<TrustedKey> = match previous {
+            Beside::Proved(named) => self.enter_window(named, &fresh, before, now),
+            Beside::Absent | Beside::Unusable | Beside::Stageless { .. } => Vec::new(),
+        };
+        if replaced.is_empty() && flipped && !absent {
+            replaced = leaving().collect();
+            for held in &replaced {
+                held.trust.end_after(now, self.windows.overlap);
+            }
+        }
+        if keep_each || (replaced.is_empty() && !absent) {
+            let kept = self.replaced.iter().filter(|it| !is_fresh(it));
+            replaced.extend(kept.cloned());
+            // The newest come first; a set that changes with every look must not grow without end.
+            replaced.truncate(MAX_REPLACED);
+        }
+        let entered: HashSet<Identity> = identities(&replaced).collect();
+        let ended = std::mem::replace(&mut self.replaced, replaced)
+            .into_iter()
+            .chain(leaving())
+            .filter(|held| !is_fresh(held) && !entered.contains(held.key.identity()));
+        let mut withdrawn = BTreeSet::new();
+        let mut told = HashSet::new();
+        for held in ended {
+            let was_open = held.trust.holds(now);
+            held.trust.end_after(now, Duration::ZERO);
+            if !was_open || !told.insert(*held.key.identity()) {
+                continue;
+            }
+            if absent {
+                withdrawn.insert(held.version);
+            } else {
+                events.push(Event::WindowCutShort {
+                    version: held.version,
+                    key_id: held.key.id().clone(),
+                });
+            }
+        }
+        withdrawn
+    }
+
     /// The keys of a named previous that are not current's, their deadlines fixed.
-    pub(super) fn enter_window(
+    fn enter_window(
         &mut self,
         named: &Proved<T>,
         fresh: &HashSet<Identity>,
@@ -102,27 +158,32 @@ impl<T> Ledger<T> {
 
     pub(super) fn install_previous(
         &mut self,
-        named: Option<Proved<T>>,
-        absent: bool,
+        previous: Beside<T>,
         before: Option<Held<T>>,
         now: Now,
         events: &mut Vec<Event>,
     ) {
         let overlap = self.windows.overlap;
-        if absent {
-            self.previous_seen = None;
+        let is_stageless = matches!(previous, Beside::Stageless { .. });
+        if let Beside::Absent
+        | Beside::Stageless {
+            keep_withdrawn: false,
+        } = previous
+        {
             for held in self.previous.take().into_iter().chain(before) {
                 held.trust.end_after(now, Duration::ZERO);
-                events.push(Event::PreviousWithdrawn { version: held.id });
+                // Another key set is no withdrawal; that of its keys was told.
+                if !is_stageless {
+                    events.push(Event::PreviousWithdrawn { version: held.id });
+                }
             }
             return;
         }
         let flipped = before.is_some();
         let holds = [before, self.previous.take()];
-        let held = match named {
-            Some(named) => {
-                let record = self.versions.get(&named.id).map(|it| it.trust.clone());
-                let trust = record.unwrap_or_else(Trust::open);
+        let held = match previous {
+            Beside::Proved(named) => {
+                let trust = self.record_version(&named, true);
                 let seen = holds
                     .iter()
                     .flatten()
@@ -137,7 +198,6 @@ impl<T> Ledger<T> {
                     trust.end_after(now, window);
                 }
                 limit(&trust, named.not_after, now);
-                self.previous_seen = Some(named.id.clone());
                 let bundle = seen.or(named.bundle);
                 bundle.map(|bundle| Held {
                     id: named.id,
@@ -145,7 +205,7 @@ impl<T> Ledger<T> {
                     trust,
                 })
             }
-            None => {
+            Beside::Absent | Beside::Unusable | Beside::Stageless { .. } => {
                 let [before, previous] = holds;
                 if let Some(before) = &before {
                     before.trust.end_after(now, overlap);
@@ -162,7 +222,6 @@ impl<T> Ledger<T> {
     pub(super) fn install_pending(
         &mut self,
         pending: Beside<T>,
-        current_created_at: Option<SystemTime>,
         now: Now,
         events: &mut Vec<Event>,
     ) {
@@ -183,11 +242,15 @@ impl<T> Ledger<T> {
         };
         self.pending_keys.clear();
         self.pending_bundle = None;
-        if let Some(reason) = self.why_not_pending(&pending, current_created_at) {
+        if self
+            .versions
+            .get(&pending.id)
+            .is_some_and(|it| it.was_in_use)
+        {
             events.push(Event::StageSkipped {
                 stage: Stage::Pending,
                 version: Some(pending.id),
-                reason: reason.to_owned(),
+                reason: "it was in use before".to_owned(),
             });
             return;
         }
@@ -224,27 +287,18 @@ impl<T> Ledger<T> {
             trust,
         });
     }
+}
 
-    fn why_not_pending(
-        &self,
-        pending: &Proved<T>,
-        current_created_at: Option<SystemTime>,
-    ) -> Option<&'static str> {
-        if let (Some(pending), Some(current)) = (pending.created_at, current_created_at)
-            && pending < current
-        {
-            return Some("it is older than the current version");
-        }
-        let known = self.versions.get(&pending.id);
-        known
-            .is_some_and(|record| record.was_in_use)
-            .then_some("it was in use before")
+fn as_previous(held: &TrustedKey) -> TrustedKey {
+    TrustedKey {
+        stage: Stage::Previous,
+        ..held.clone()
     }
 }
 
 /// What is left of a window that began before this process could see it. With no word from the
 /// source about when, it begins now.
-fn rest_of_window(overlap: Duration, began: Option<SystemTime>, now: Now) -> Duration {
+pub(crate) fn rest_of_window(overlap: Duration, began: Option<SystemTime>, now: Now) -> Duration {
     let age = began.and_then(|began| now.wall.duration_since(began).ok());
     overlap.saturating_sub(age.unwrap_or_default())
 }

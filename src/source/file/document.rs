@@ -1,23 +1,16 @@
 //! From a stage's bytes to a version: its document, its name, and when its window ends.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    io,
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, fmt::Write as _, io, path::Path, time::SystemTime};
 
 use aws_lc_rs::digest;
 use serde_json::{Map, Value, error::Category};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{
     layout::Raw,
     read::{Contents, malformed},
 };
-use crate::source::{SourceError, Stage, Version};
+use crate::source::{SourceError, Stage, Version, rfc3339::rfc3339};
 
 /// Reserved at the top level of every document, in all stages: it says something about the
 /// document and is not a part of it.
@@ -165,13 +158,6 @@ fn deadline(mut value: Value, shown: &Path) -> Result<Option<SystemTime>, Source
     wipe(&mut value);
     let reason = "field `not_after` is not an RFC 3339 time such as 2030-01-31T12:00:00Z";
     at.map(Some).ok_or_else(|| malformed(shown, reason))
-}
-
-fn rfc3339(text: &str) -> Option<SystemTime> {
-    let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    // A time before 1970 is as past as 1970 itself.
-    let seconds = u64::try_from(at.unix_timestamp()).unwrap_or(0);
-    SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, at.nanosecond()))
 }
 
 /// The `version` member or file: a string or a number; another type is the document's own matter.
@@ -353,26 +339,6 @@ mod tests {
             for other in &same_text[i + 1..] {
                 assert_ne!(fingerprint(one), fingerprint(other));
             }
-        }
-    }
-
-    #[test]
-    fn times_with_offsets_and_fractions() {
-        let at = |text| rfc3339(text).map(|at| at.duration_since(SystemTime::UNIX_EPOCH).unwrap());
-        assert_eq!(at("1970-01-01T00:00:10Z"), Some(Duration::from_secs(10)));
-        assert_eq!(
-            at("1970-01-01T02:00:10.5+02:00"),
-            Some(Duration::from_millis(10_500))
-        );
-        assert_eq!(at("1915-01-01T00:00:00Z"), Some(Duration::ZERO));
-        for bad in [
-            "",
-            "tomorrow",
-            "2030-01-31",
-            "2030-01-31T12:00:00",
-            "2030-02-31T12:00:00Z",
-        ] {
-            assert_eq!(at(bad), None, "{bad}");
         }
     }
 

@@ -1,8 +1,8 @@
-//! Runs code that is not ours: bounded in time, its panics caught.
+//! Runs code that is not ours: bounded in time, its panics caught, several at once.
 
 use std::{
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll},
@@ -44,6 +44,29 @@ pub(crate) async fn guarded<F: Future>(
 /// Calls `f`, turning a panic into a [`Fault`].
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Fault> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|_| Fault::Panicked)
+}
+
+/// Runs all futures at once, in the caller's task, and returns what they return, in their order.
+pub(crate) async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut running: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
+    poll_fn(|cx| {
+        let mut all_done = true;
+        for (future, outcome) in &mut running {
+            if outcome.is_none() {
+                match future.as_mut().poll(cx) {
+                    Poll::Ready(done) => *outcome = Some(done),
+                    Poll::Pending => all_done = false,
+                }
+            }
+        }
+        if all_done {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+    running.into_iter().filter_map(|(_, done)| done).collect()
 }
 
 struct CatchUnwind<F>(Pin<Box<F>>);

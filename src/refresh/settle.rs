@@ -1,0 +1,182 @@
+//! What counts of a view that was fetched, given what is in use: for a secret of its own, and for
+//! each part of a combined one by itself.
+
+use std::collections::HashMap;
+
+use crate::{
+    event::Event,
+    source::{
+        Side, Stage, Version, VersionId, Versions,
+        combined::{Part, compose},
+    },
+};
+
+/// The name of a secret that is no part of another.
+const WHOLE: &str = "";
+
+/// The view that was taken over last.
+#[derive(Default)]
+pub(super) struct InUse {
+    versions: Option<Versions>,
+    /// The previous version that each secret's store named last.
+    named: HashMap<String, VersionId>,
+}
+
+/// A fetched view as far as it counts.
+pub(super) struct Settled {
+    pub(super) versions: Versions,
+    pub(super) left_out: Vec<LeftOut>,
+}
+
+/// A side stage that cannot be used as it is.
+pub(super) struct LeftOut {
+    pub(super) part: String,
+    pub(super) stage: Stage,
+    pub(super) version: Option<VersionId>,
+    reason: String,
+}
+
+impl InUse {
+    /// What is in use of a part.
+    pub(super) fn part(&self, name: &str) -> Option<&Versions> {
+        let in_use = self.versions.as_ref()?;
+        let part = in_use.parts.iter().find(|part| *part.name == *name)?;
+        Some(&part.versions)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.versions.is_none()
+    }
+
+    fn secret(&self, name: &str) -> Option<&Versions> {
+        match name {
+            WHOLE => self.versions.as_ref().filter(|it| it.parts.is_empty()),
+            part => self.part(part),
+        }
+    }
+
+    /// `taken` is what became of `fetched`: some of its parts may have been held back.
+    pub(super) fn take(&mut self, fetched: &Versions, taken: Versions) {
+        self.versions = Some(taken);
+        for (name, shown) in secrets(fetched) {
+            let is_taken = |it: &Versions| it.current.id() == shown.current.id();
+            match &shown.previous {
+                Side::Absent | Side::Stageless { .. } => {
+                    self.named.remove(name);
+                }
+                Side::Present(previous)
+                    if previous.id() != shown.current.id()
+                        && self.secret(name).is_some_and(is_taken) =>
+                {
+                    self.named.insert(name.to_owned(), previous.id().clone());
+                }
+                Side::Present(_) | Side::Unreadable(_) => {}
+            }
+        }
+    }
+
+    /// A part that gave no answer stays at what is in use; of all others counts what they show.
+    pub(super) fn settle(&self, fetched: Versions) -> Settled {
+        let mut left_out = Vec::new();
+        if fetched.parts.is_empty() {
+            let versions = self.settle_one(WHOLE, fetched, &mut left_out);
+            return Settled { versions, left_out };
+        }
+        let parts = fetched.parts.into_iter().map(|part| {
+            let versions = match self.part(&part.name).filter(|_| part.stale.is_some()) {
+                Some(in_use) => in_use.clone(),
+                None => self.settle_one(&part.name, part.versions, &mut left_out),
+            };
+            Part { versions, ..part }
+        });
+        let versions = compose(parts.collect());
+        Settled { versions, left_out }
+    }
+
+    fn settle_one(&self, name: &str, shown: Versions, left_out: &mut Vec<LeftOut>) -> Versions {
+        let mut leave_out = |stage, version: Option<&Version>, reason: String| {
+            left_out.push(LeftOut {
+                part: name.to_owned(),
+                stage,
+                version: version.map(|it| it.id().clone()),
+                reason,
+            });
+        };
+        let mut settled = shown;
+        for (stage, side) in [
+            (Stage::Previous, &settled.previous),
+            (Stage::Pending, &settled.pending),
+        ] {
+            if let Side::Unreadable(error) = side {
+                leave_out(stage, None, error.to_string());
+            }
+        }
+        if let Some(pending) = settled.pending.version()
+            && let (Some(pending_at), Some(current_at)) =
+                (pending.created(), settled.current.created())
+            && pending_at < current_at
+        {
+            let reason = "it is older than the current version".to_owned();
+            leave_out(Stage::Pending, Some(pending), reason);
+            settled.pending = Side::Absent;
+        }
+        if let Some(in_use) = self.secret(name) {
+            settled.previous = self.previous(name, &settled, in_use);
+            if let (Side::Unreadable(_), pending) = (&settled.pending, &in_use.pending) {
+                let came_into_use = pending
+                    .version()
+                    .is_some_and(|it| it.id() == settled.current.id());
+                settled.pending = if came_into_use {
+                    Side::Absent
+                } else {
+                    pending.clone()
+                };
+            }
+        }
+        settled
+    }
+
+    /// A previous that was moved along counts as it is, and so does none at all, which is a
+    /// withdrawal. Beside one that did not move along with a flip (the store has not caught up, or an
+    /// operator wrote current alone), that is a copy of current, or that cannot be read, counts what was
+    /// seen here.
+    fn previous(&self, name: &str, shown: &Versions, in_use: &Versions) -> Side {
+        let flipped = in_use.current.id() != shown.current.id();
+        match &shown.previous {
+            Side::Absent | Side::Stageless { .. } => shown.previous.clone(),
+            Side::Present(it)
+                if it.id() != shown.current.id() && self.named.get(name) != Some(it.id()) =>
+            {
+                shown.previous.clone()
+            }
+            _ if flipped => Side::Present(in_use.current.clone().undated()),
+            // It may bring an earlier end.
+            Side::Present(it) if in_use.previous.version().map(Version::id) == Some(it.id()) => {
+                shown.previous.clone()
+            }
+            Side::Present(_) | Side::Unreadable(_) => in_use.previous.clone(),
+        }
+    }
+}
+
+impl LeftOut {
+    pub(super) fn event(&self) -> Event {
+        let reason = match self.part.as_str() {
+            WHOLE => self.reason.clone(),
+            part => format!("part `{part}`: {}", self.reason),
+        };
+        Event::StageSkipped {
+            stage: self.stage,
+            version: self.version.clone(),
+            reason,
+        }
+    }
+}
+
+fn secrets(versions: &Versions) -> Vec<(&str, &Versions)> {
+    if versions.parts.is_empty() {
+        return vec![(WHOLE, versions)];
+    }
+    let parts = versions.parts.iter();
+    parts.map(|part| (&*part.name, &part.versions)).collect()
+}

@@ -1,0 +1,15 @@
+//! The Vault sources against the real OpenBao server.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod server;
+mod tap;
+
+mod database;
+mod faults;
+mod kubernetes;
+mod kv;
+mod session;
