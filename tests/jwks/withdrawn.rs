@@ -1,5 +1,7 @@
 //! Keys that vanish from the set.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tower_secrets::{
     JwtKey, JwtRotationLayer, Keyring, UnknownKey,
@@ -172,7 +174,7 @@ async fn as_a_part_of_a_bundle_its_keys_follow_the_same_rules() {
         let keyring = Keyring::<App>::builder(source)
             .jwt_key(|app| &app.idp)
             // A token of a withdrawn key uses up a cool-down too.
-            .refresh_on_unknown_key(UnknownKey::new().cool_down(0 * SECOND))
+            .refresh_on_unknown_key(UnknownKey::new().cool_down(Duration::ZERO))
             .refresh_every(3600 * SECOND)
             .build()
             .await
