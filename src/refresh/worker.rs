@@ -300,10 +300,8 @@ where
     fn tell_drained(&self) {
         let (mut unused, mut in_use) = (Vec::new(), Vec::new());
         self.with_shared(|shared| (unused, in_use) = shared.tell_drained());
-        for version in unused {
-            if catch(|| self.source.drained(&version, &in_use)).is_err() {
-                tracing::error!(source = self.source.name(), "secrets_source_panicked");
-            }
+        if !unused.is_empty() && catch(|| self.source.drained(&unused, &in_use)).is_err() {
+            tracing::error!(source = self.source.name(), "secrets_source_panicked");
         }
     }
 

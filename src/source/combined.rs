@@ -1,6 +1,7 @@
 //! Several secrets as one bundle.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -260,15 +261,19 @@ impl Source for Combined {
         }
     }
 
-    fn drained(&self, version: &VersionId, in_use: &[VersionId]) {
-        let used: Vec<_> = in_use.iter().filter_map(part_ids).collect();
-        for (name, id) in part_ids(version).unwrap_or_default() {
+    fn drained(&self, versions: &[VersionId], in_use: &[VersionId]) {
+        for member in &self.members {
+            let own = |ids: &[VersionId]| -> BTreeSet<VersionId> {
+                let parts = ids.iter().filter_map(part_ids).flatten();
+                let own = parts.filter(|(name, _)| *name == &*member.name);
+                own.map(|(_, id)| id).collect()
+            };
             // Another combination may hold the same value of this part.
-            let own = used.iter().flatten().filter(|(other, _)| *other == name);
-            let own: Vec<_> = own.map(|(_, id)| id.clone()).collect();
-            let member = self.members.iter().find(|member| *member.name == *name);
-            if let Some(member) = member.filter(|_| !own.contains(&id)) {
-                member.source.drained(&id, &own);
+            let in_use = own(in_use);
+            let unused: Vec<_> = own(versions).difference(&in_use).cloned().collect();
+            if !unused.is_empty() {
+                let in_use: Vec<_> = in_use.into_iter().collect();
+                member.source.drained(&unused, &in_use);
             }
         }
     }

@@ -122,9 +122,9 @@ impl Source for Fallback {
         self.other.set_fetch_limit(limit);
     }
 
-    fn drained(&self, version: &VersionId, in_use: &[VersionId]) {
-        self.primary.drained(version, in_use);
-        self.other.drained(version, in_use);
+    fn drained(&self, versions: &[VersionId], in_use: &[VersionId]) {
+        self.primary.drained(versions, in_use);
+        self.other.drained(versions, in_use);
     }
 
     fn name(&self) -> String {
@@ -222,7 +222,7 @@ mod tests {
         source.changed().await;
 
         source.published(&VersionId::new("2"));
-        source.drained(&VersionId::new("1"), &[]);
+        source.drained(&[VersionId::new("1")], &[]);
         for memory in [primary, other] {
             assert_eq!(memory.last_published(), Some("2".into()));
             assert_eq!(memory.drained_versions(), ["1".into()]);

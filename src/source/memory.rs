@@ -239,8 +239,8 @@ impl Source for Memory {
         self.lock().published = Some(current.clone());
     }
 
-    fn drained(&self, version: &VersionId, _: &[VersionId]) {
-        self.lock().drained.push(version.clone());
+    fn drained(&self, versions: &[VersionId], _: &[VersionId]) {
+        self.lock().drained.extend_from_slice(versions);
     }
 
     fn name(&self) -> String {

@@ -112,9 +112,9 @@ pub trait Source: Send + Sync + 'static {
         let _ = limit;
     }
 
-    /// Tells the source that this version's bundle is used no more: it is neither current nor
-    /// previous, and the last request that held it as one of these has ended. It must not block. For
-    /// a source that ends what it gave out, such as a lease.
+    /// Tells the source that the bundles of these versions are used no more: none is current or
+    /// previous, and the last request that held one as such has ended. It must not block. For a
+    /// source that ends what it gave out, such as a lease.
     ///
     /// Previous lasts until its window ends, or with
     /// [`release_previous_at_swap`](crate::Builder::release_previous_at_swap) until the swap; a key
@@ -123,8 +123,8 @@ pub trait Source: Send + Sync + 'static {
     /// A version that comes into use again is told of again. What was never in use, such as a
     /// version that a probe refused, is not told of, and neither is what is in use at shutdown.
     /// `in_use` are the versions that still are, for a source whose versions have parts.
-    fn drained(&self, version: &VersionId, in_use: &[VersionId]) {
-        let _ = (version, in_use);
+    fn drained(&self, versions: &[VersionId], in_use: &[VersionId]) {
+        let _ = (versions, in_use);
     }
 
     /// A short name for logs and errors, such as a path or an ARN; never a value.
@@ -174,7 +174,7 @@ trait ErasedSource: Send + Sync {
     fn changed_boxed(&self) -> BoxFuture<'_, ()>;
     fn tell_published(&self, current: &VersionId);
     fn tell_fetch_limit(&self, limit: Duration);
-    fn tell_drained(&self, version: &VersionId, in_use: &[VersionId]);
+    fn tell_drained(&self, versions: &[VersionId], in_use: &[VersionId]);
     fn own_name(&self) -> String;
 }
 
@@ -195,8 +195,8 @@ impl<S: Source> ErasedSource for S {
         self.set_fetch_limit(limit);
     }
 
-    fn tell_drained(&self, version: &VersionId, in_use: &[VersionId]) {
-        self.drained(version, in_use);
+    fn tell_drained(&self, versions: &[VersionId], in_use: &[VersionId]) {
+        self.drained(versions, in_use);
     }
 
     fn own_name(&self) -> String {
@@ -221,8 +221,8 @@ impl Source for BoxSource {
         self.0.tell_fetch_limit(limit);
     }
 
-    fn drained(&self, version: &VersionId, in_use: &[VersionId]) {
-        self.0.tell_drained(version, in_use);
+    fn drained(&self, versions: &[VersionId], in_use: &[VersionId]) {
+        self.0.tell_drained(versions, in_use);
     }
 
     fn name(&self) -> String {

@@ -327,13 +327,16 @@ impl Source for VaultDatabase {
         }
     }
 
-    fn drained(&self, version: &VersionId, _: &[VersionId]) {
+    fn drained(&self, versions: &[VersionId], _: &[VersionId]) {
         let Kind::Dynamic(leases) = &self.kind else {
             return;
         };
-        if let Some(of) = lock(&leases.books).get_mut(version) {
-            *of = Use::Over;
-            leases.drained.notify_one();
+        let mut books = lock(&leases.books);
+        for version in versions {
+            if let Some(of) = books.get_mut(version) {
+                *of = Use::Over;
+                leases.drained.notify_one();
+            }
         }
     }
 
