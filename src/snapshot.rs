@@ -240,11 +240,10 @@ impl<T> Snapshot<T> {
             .verify(token, &self.keys, policy, &*self.clock, read)
     }
 
-    /// The versions that it needs, some of them more than once.
+    /// The versions whose bundles it holds.
     pub(crate) fn versions(&self) -> impl Iterator<Item = &VersionId> {
-        let keys = self.keys.iter().map(|held| &held.version);
         let previous = self.previous.iter().map(|held| &held.id);
-        keys.chain(previous).chain([&self.current.id])
+        previous.chain([&self.current.id])
     }
 
     /// The keys of the current version.

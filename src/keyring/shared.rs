@@ -70,7 +70,7 @@ pub(super) struct Books<T> {
 struct Retired<T> {
     generation: u64,
     version: VersionId,
-    /// All that it needs, that one included.
+    /// Those whose bundles it holds, that one included.
     versions: HashSet<VersionId>,
     snapshot: Weak<Snapshot<T>>,
 }

@@ -129,9 +129,13 @@ pub trait Source: Send + Sync + 'static {
         let _ = limit;
     }
 
-    /// Tells the source that these versions are used no more: their windows are over, and the last
-    /// request that held one, as current or previous, has ended. It must not block. For a source that
-    /// ends what it gave out, such as a lease.
+    /// Tells the source that the bundles of these versions are used no more: none is current or
+    /// previous, and the last request that held one as such has ended. It must not block. For a
+    /// source that ends what it gave out, such as a lease.
+    ///
+    /// Previous lasts until its window ends, or with
+    /// [`release_previous_at_swap`](crate::Builder::release_previous_at_swap) until the swap; a key
+    /// of it may then verify tokens for longer.
     ///
     /// A version that comes into use again is told of again. What was never in use, such as a
     /// version that a probe refused, is not told of, and neither is what is in use at shutdown.

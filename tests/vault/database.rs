@@ -11,15 +11,18 @@ use std::{
 use serde::Deserialize;
 use serde_json::json;
 use tower_secrets::{
-    Attempt, CredentialKind, Keyring,
+    Attempt, CredentialKind, JwtKey, Keyring,
     event::{Event, Events},
     refresh::Trigger,
-    source::{Source, SourceErrorKind, VaultAuth, VaultClient, VaultDatabase},
+    source::{
+        Combined, Source, SourceErrorKind, Stage, Vault, VaultAuth, VaultClient, VaultDatabase,
+    },
 };
 
 use crate::{
     server::{Bao, PATIENCE},
     session::app_role,
+    support,
     tap::Tap,
 };
 
@@ -265,6 +268,67 @@ async fn a_lease_is_replaced_before_its_end_and_revoked_after_its_last_request()
         .await
         .unwrap();
     assert!(world.lets_in(&keyring.current()).await);
+}
+
+#[tokio::test]
+async fn a_key_and_a_lease_in_one_bundle_rotate_by_themselves() {
+    #[derive(Deserialize)]
+    struct App {
+        jwt: Jwt,
+        db: Login,
+    }
+    #[derive(Deserialize)]
+    struct Jwt {
+        key: JwtKey,
+    }
+    let Some(world) = World::new().await else {
+        return;
+    };
+    world.dynamic_role("10s", "12s").await;
+    let key = |n: u32| json!({ "key": format!("the signing secret of bundle number {n}") });
+    world.bao.put("app", key(1)).await;
+    let tap = Tap::open(world.bao.port()).await;
+    let auth = VaultAuth::token(&world.bao.root);
+    let client = VaultClient::builder(&tap.address)
+        .auth(auth)
+        .build()
+        .unwrap();
+    let source = Combined::new()
+        .with("jwt", Vault::new(&client, "app"))
+        .with("db", VaultDatabase::dynamic_role(&client, "app"));
+    let keyring = Keyring::<App>::builder(source)
+        .refresh_every(Duration::from_secs(3600))
+        .release_previous_at_swap()
+        .jwt_key(|app| &app.jwt.key)
+        .build()
+        .await
+        .unwrap();
+    let mut events = keyring.subscribe();
+    let token = support::token(&keyring.signer());
+
+    // The key rotates: the lease stays, also when nobody uses the first combination any more.
+    world.bao.put("app", key(2)).await;
+    keyring.refresh().await.unwrap();
+    assert_eq!(support::ask(&keyring, &token).await, Ok(Stage::Previous));
+    let request = keyring.current();
+
+    // The lease is replaced: the keys and their windows stay.
+    changed(&mut events).await;
+    assert_ne!(keyring.current().db.username, request.db.username);
+    assert_eq!(support::ask(&keyring, &token).await, Ok(Stage::Previous));
+    assert!(
+        world.lets_in(&request.db).await,
+        "its request is still under way"
+    );
+    let calls = tap.calls();
+    assert!(
+        !calls.contains(&"POST sys/leases/revoke".to_owned()),
+        "{calls:?}"
+    );
+    drop(request);
+    let revoked = tokio::time::timeout(PATIENCE, tap.next_call());
+    assert_eq!(revoked.await.unwrap(), "POST sys/leases/revoke");
+    assert!(world.lets_in(&keyring.current().db).await);
 }
 
 #[tokio::test]
