@@ -109,7 +109,7 @@ fn budget(instructions: u64) -> LibraryBenchmarkConfig {
 #[bench::new_hs256_token(args = (new_token(Kind::Hs256)), config = budget(28_100))]
 #[bench::seen_eddsa_token(args = (seen_token(Kind::EdDsa)), config = budget(23_350))]
 #[bench::expired_token(args = (refused(expired)), config = budget(34_200))]
-#[bench::malformed_token(args = (refused(cut_short)), config = budget(9_620))]
+#[bench::malformed_token(args = (refused(cut_short)), config = budget(9_990))]
 #[bench::unknown_key(args = (refused(of_another_algorithm)), config = budget(14_150))]
 #[bench::no_token_needed(args = (pinned()), config = budget(2_170))]
 fn request_through_a_layer(case: Case) -> (Protected, Response<()>) {

@@ -4,16 +4,12 @@ use std::time::SystemTime;
 
 use super::{
     Policy, VerifyErrorKind,
-    claims::ClaimsSet,
+    claims::{ClaimedType, ClaimsSet},
     json::{Text, Texts, member},
     numeric_date::NumericDate,
     policy::AcceptedUse,
 };
 use crate::clock::Now;
-
-/// The claim `typ` of Keycloak's access tokens, and of its others.
-const ACCESS_TYPE: &str = "Bearer";
-const OTHER_TYPES: [&str; 4] = ["ID", "Refresh", "Offline", "Logout"];
 
 /// From when and until when a token's times are in order, leeway included.
 #[derive(Clone, Copy, Debug)]
@@ -58,18 +54,14 @@ impl Policy {
     }
 
     fn check_use(&self, claims: &ClaimsSet<'_>, payload: &[u8]) -> Result<(), VerifyErrorKind> {
-        let is_id = claims.at_hash.is_some() || claims.c_hash.is_some();
-        let typ = match &claims.typ {
-            Some(Text::Is(typ)) => &**typ,
-            _ => "",
-        };
+        let has_hash = claims.at_hash.is_some() || claims.c_hash.is_some();
+        let is_id = has_hash || claims.typ == Some(ClaimedType::Other);
         let is_refused = match self.accepted_use {
             AcceptedUse::Any => false,
-            AcceptedUse::NotId => is_id || OTHER_TYPES.contains(&typ),
+            AcceptedUse::NotId => is_id,
+            // What says of itself that it is one may have a nonce: older Keycloaks wrote it there.
             AcceptedUse::Access => {
-                // What says of itself that it is one may have a nonce: older Keycloaks wrote it there.
-                let has_nonce = claims.nonce.is_some() && typ != ACCESS_TYPE;
-                is_id || has_nonce || OTHER_TYPES.contains(&typ)
+                is_id || (claims.nonce.is_some() && claims.typ != Some(ClaimedType::Access))
             }
         };
         if is_refused {

@@ -32,7 +32,30 @@ pub(crate) struct ClaimsSet<'a> {
     pub(super) at_hash: Option<Skipped>,
     pub(super) c_hash: Option<Skipped>,
     /// Not the header's: Keycloak says here what a token is.
-    pub(super) typ: Option<Text<'a>>,
+    pub(super) typ: Option<ClaimedType>,
+}
+
+/// The claim `typ` of Keycloak's tokens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ClaimedType {
+    Access,
+    /// An ID, refresh or logout token.
+    Other,
+    /// Some other text, or none; for others than Keycloak the claim may mean anything.
+    Unknown,
+}
+
+impl<'de> Deserialize<'de> for ClaimedType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match Text::deserialize(deserializer)? {
+            Text::Is(typ) => match &*typ {
+                "Bearer" => Self::Access,
+                "ID" | "Refresh" | "Offline" | "Logout" => Self::Other,
+                _ => Self::Unknown,
+            },
+            Text::Null | Text::Other => Self::Unknown,
+        })
+    }
 }
 
 impl<'a> ClaimsSet<'a> {
