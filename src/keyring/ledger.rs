@@ -10,7 +10,7 @@
 //! vanishes from it); an absent previous means "forget it"; a revocation wins over everything.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -27,6 +27,7 @@ mod remembered;
 use remembered::Remembered;
 
 mod revoke;
+use revoke::Revoked;
 
 mod stages;
 pub(crate) use stages::rest_of_window;
@@ -71,6 +72,8 @@ pub(crate) struct Candidate<T> {
     /// For an ordinary secret the version as a whole says which keys leave, and until when they are
     /// trusted. In a combined one the part does that they are in.
     pub(crate) key_side: Option<KeySide<T>>,
+    /// Whether versions are combinations of those of several secrets.
+    pub(crate) is_composed: bool,
 }
 
 /// What became of the part that the verification keys are in.
@@ -112,8 +115,9 @@ pub(crate) struct Ledger<T> {
     previous_since: Option<(VersionId, Duration)>,
     keys: Remembered<Identity, KeyRecord>,
     versions: Remembered<VersionId, VersionRecord>,
-    /// Revoked versions, each with the keys that its revocation spares.
-    revoked: HashMap<VersionId, HashSet<Identity>>,
+    revoked: HashMap<VersionId, Revoked>,
+    /// Whether versions are combinations of those of several secrets.
+    is_composed: bool,
 }
 
 struct KeyRecord {
@@ -170,6 +174,7 @@ impl<T> Ledger<T> {
             keys: Remembered::default(),
             versions: Remembered::default(),
             revoked: HashMap::new(),
+            is_composed: candidate.is_composed,
         };
         let mut events = Vec::new();
         ledger.take(candidate, now, &mut events);
@@ -189,7 +194,9 @@ impl<T> Ledger<T> {
             previous,
             pending,
             key_side,
+            is_composed,
         } = candidate;
+        self.is_composed = is_composed;
         let first = self.current_keys.is_empty() && self.versions.is_empty();
         let flipped = !first && current.id != self.current.id;
         let before = self.current.clone();
@@ -347,10 +354,12 @@ impl<T> Ledger<T> {
         for key in &version.keys {
             self.key_record(key);
         }
-        if let Some(spared) = self.revoked.get(&version.id).cloned() {
+        if self.is_revoked(&version.id) {
             trust.revoke();
+        }
+        if let Some(revoked) = self.revoked.get(&version.id).cloned() {
             for key in &version.keys {
-                if !spared.contains(key.identity()) {
+                if !revoked.spared.contains(key.identity()) {
                     self.key_record(key).trust.revoke();
                 }
             }

@@ -11,10 +11,7 @@ use crate::{
         key::PreparedKey,
         ledger::{Beside, Candidate, KeySide, Proved, Withdrawn},
     },
-    source::{
-        Side, Stage, Version, VersionId, Versions,
-        combined::{Part, combination},
-    },
+    source::{Side, Stage, Version, VersionId, Versions, combined::combination},
 };
 
 impl<Raw, T> Refresher<Raw, T>
@@ -39,6 +36,7 @@ where
             previous: self.previous(versions, built, events),
             pending: self.pending(versions, events),
             key_side: self.key_side(versions, events),
+            is_composed: !versions.parts.is_empty(),
         }
     }
 
@@ -46,14 +44,7 @@ where
     pub(super) fn withdrawn(&mut self, versions: &Versions) -> Withdrawn {
         self.part_windows.withdraw(versions, self.clock.now());
         let whole = matches!(versions.previous, Side::Absent);
-        let took_back = |part: &Part| {
-            let had = self
-                .in_use
-                .part(&part.name)
-                .is_some_and(|it| it.previous().is_some());
-            had && matches!(part.versions.previous, Side::Absent)
-        };
-        let any = whole || versions.parts.iter().any(took_back);
+        let any = whole || self.took_back_a_part(versions);
         Withdrawn {
             bundle: any,
             keys: match self.key_part.of(versions) {
@@ -61,6 +52,14 @@ where
                 None => any,
             },
         }
+    }
+
+    fn took_back_a_part(&self, versions: &Versions) -> bool {
+        versions.parts.iter().any(|part| {
+            let in_use = self.in_use.part(&part.name);
+            let had = in_use.is_some_and(|it| it.previous().is_some());
+            had && matches!(part.versions.previous, Side::Absent)
+        })
     }
 
     fn learn_key_part(&mut self, versions: &Versions, current: &[Arc<PreparedKey>]) {
@@ -112,7 +111,13 @@ where
 
     /// What the part that the keys are in says of them.
     fn key_side(&self, versions: &Versions, events: &Teller) -> Option<KeySide<T>> {
-        let part = self.key_part.of(versions)?;
+        let Some(part) = self.key_part.of(versions) else {
+            // Whose key it is cannot be told, and a withdrawal must not be missed.
+            return self.took_back_a_part(versions).then_some(KeySide {
+                flipped: false,
+                previous: Beside::Absent,
+            });
+        };
         let before = self.in_use.part(&part.name);
         if before.is_none() && !self.in_use.is_empty() {
             // A substitute for the combined source was in use: a secret of its own.

@@ -105,6 +105,17 @@ async fn a_key_that_hangs_on_two_parts_has_the_windows_of_the_whole() {
     assert_eq!(ask(&keyring, &no).await, Ok(Stage::Previous));
     tokio::time::advance(WINDOW).await;
     assert_eq!(ask(&keyring, &no).await, REFUSED);
+
+    // A withdrawal counts, although the other part still has a previous one.
+    let fourth = token(&keyring.signer());
+    store.rotate(keys(5, 6));
+    keyring.refresh().await.unwrap();
+    choice.rotate("false");
+    keyring.refresh().await.unwrap();
+    assert_eq!(ask(&keyring, &fourth).await, Ok(Stage::Previous));
+    store.drop_previous();
+    keyring.refresh().await.unwrap();
+    assert_eq!(ask(&keyring, &fourth).await, REFUSED);
 }
 
 /// A connection pool is made anew only for its own part, and the old one lives for a window.

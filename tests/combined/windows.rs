@@ -393,3 +393,41 @@ async fn until_drained(events: &mut Events, wanted: &str) {
     }
     tokio::task::yield_now().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_value_is_previous_in_no_other_combination_either() {
+    let world = World::new().await;
+    world.rotate_db("two").await;
+    let held = world.keyring.current();
+    assert_eq!(held.previous().unwrap().db.password, "one");
+    assert_eq!(world.keyring.revoke_previous(), ["db=1,jwt=1".into()]);
+    assert!(held.previous().is_none());
+    for edition in 2..=3 {
+        world.rotate_jwt(edition).await;
+        let shown = world
+            .keyring
+            .current()
+            .previous()
+            .map(|it| it.db.password.clone());
+        assert_ne!(shown.as_deref(), Some("one"));
+    }
+    // What was not revoked is shown again once nothing revoked is beside it.
+    world.rotate_db("three").await;
+    let shown = world.keyring.current().previous().unwrap();
+    assert_eq!(shown.db.password, "two");
+
+    assert!(world.keyring.restore(&"db=1,jwt=1".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_revoked_while_in_use_is_not_sent_after_its_rotation() {
+    let world = World::new().await;
+    world.keyring.revoke(&"db=1,jwt=1".into());
+    world.rotate_db("two").await;
+    for edition in 2..=3 {
+        let previous = world.keyring.current().previous();
+        assert!(previous.is_none_or(|it| it.db.password != "one"));
+        world.rotate_jwt(edition).await;
+    }
+    assert_eq!(world.ask(&world.token()).await, Ok(Stage::Current));
+}

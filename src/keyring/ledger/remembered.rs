@@ -29,6 +29,10 @@ impl<K: Hash + Eq + Clone, V> Remembered<K, V> {
         self.entries.get(key)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.iter()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -6,7 +6,22 @@ use std::{
 };
 
 use super::{Identity, Ledger, Withdrawn, identities};
-use crate::{clock::Now, event::Event, source::VersionId};
+use crate::{
+    clock::Now,
+    event::Event,
+    source::{VersionId, combined::part_ids},
+};
+
+/// A revocation, besides the name of the version.
+#[derive(Clone)]
+pub(super) struct Revoked {
+    /// The keys that it spares.
+    pub(super) spared: HashSet<Identity>,
+    /// Of a combination, the values that are revoked in every other one as well.
+    parts: HashSet<(String, VersionId)>,
+    /// Whether it was current then: what a later current has of it is in use still.
+    was_current: bool,
+}
 
 impl<T> Ledger<T> {
     /// The source was read, the new current was refused, and no previous is vouched for any more:
@@ -39,14 +54,27 @@ impl<T> Ledger<T> {
         } else {
             HashSet::new()
         };
+        let was_current = *version == self.current.id;
+        let mut parts = self.parts_of(version);
+        if !was_current {
+            let in_use = self.parts_of(&self.current.id);
+            parts.retain(|part| !in_use.contains(part));
+        }
         if let Some(record) = self.versions.get(version) {
-            record.trust.revoke();
             let hit = record.keys.iter().filter(|key| !spared.contains(*key));
             for key in hit.filter_map(|key| self.keys.get(key)) {
                 key.trust.revoke();
             }
         }
-        self.revoked.insert(version.clone(), spared);
+        let revoked = Revoked {
+            spared,
+            parts,
+            was_current,
+        };
+        self.revoked.insert(version.clone(), revoked);
+        for (_, record) in self.versions.iter().filter(|(id, _)| self.is_revoked(id)) {
+            record.trust.revoke();
+        }
         *version == self.current.id || self.current_keys.iter().any(|key| key.trust.is_revoked())
     }
 
@@ -56,14 +84,16 @@ impl<T> Ledger<T> {
             return false;
         }
         let still = |identity: &Identity| {
-            self.revoked.iter().any(|(other, spared)| {
+            self.revoked.iter().any(|(other, revoked)| {
                 let record = self.versions.get(other);
                 record.is_some_and(|record| record.keys.contains(identity))
-                    && !spared.contains(identity)
+                    && !revoked.spared.contains(identity)
             })
         };
-        if let Some(record) = self.versions.get(version) {
+        for (_, record) in self.versions.iter().filter(|(id, _)| !self.is_revoked(id)) {
             record.trust.restore();
+        }
+        if let Some(record) = self.versions.get(version) {
             for identity in record.keys.iter().filter(|identity| !still(identity)) {
                 if let Some(key) = self.keys.get(identity) {
                     key.trust.restore();
@@ -83,7 +113,25 @@ impl<T> Ledger<T> {
         versions
     }
 
+    /// Whether it was revoked, by its name or for a value that it has in common with what was.
     pub(crate) fn is_revoked(&self, version: &VersionId) -> bool {
-        self.revoked.contains_key(version)
+        if self.revoked.contains_key(version) {
+            return true;
+        }
+        let parts = self.parts_of(version);
+        if parts.is_empty() || self.revoked.is_empty() {
+            return false;
+        }
+        let in_use = self.parts_of(&self.current.id);
+        self.revoked.values().any(|revoked| {
+            let mut common = parts.intersection(&revoked.parts);
+            common.any(|part| !revoked.was_current || !in_use.contains(part))
+        })
+    }
+
+    fn parts_of(&self, version: &VersionId) -> HashSet<(String, VersionId)> {
+        let ids = part_ids(version).filter(|_| self.is_composed);
+        let owned = |(name, id): (&str, VersionId)| (name.to_owned(), id);
+        ids.unwrap_or_default().into_iter().map(owned).collect()
     }
 }
