@@ -97,7 +97,8 @@
 //!
 //! The policy `default` lets a token look itself up and renew itself, and look up and renew leases.
 //! Without it [`Unauthenticated`](SourceErrorKind::Unauthenticated) is told where a permission is
-//! missing, and tokens are replaced instead of renewed. For the database engine:
+//! missing, tokens and leases are replaced instead of renewed, and a lease that was revoked early is
+//! not noticed. For the database engine:
 //!
 //! ```hcl
 //! path "database/static-creds/my-server" { capabilities = ["read"] }   # a static role, or
