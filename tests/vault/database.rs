@@ -370,7 +370,7 @@ async fn a_token_that_may_read_the_role_and_nothing_else_keeps_its_lease() {
     let Some(world) = World::new().await else {
         return;
     };
-    world.dynamic_role("1h", "2h").await;
+    world.dynamic_role("9s", "1h").await;
     let policy = r#"path "database/creds/app" { capabilities = ["read"] }"#;
     world.bao.policy("app", policy).await;
     let auth = app_role(&world.bao, "1h", "2h").await;
@@ -381,7 +381,7 @@ async fn a_token_that_may_read_the_role_and_nothing_else_keeps_its_lease() {
         .auth(auth)
         .build()
         .unwrap();
-    let (keyring, _) = keyring(VaultDatabase::dynamic_role(&client, "app")).await;
+    let (keyring, mut events) = keyring(VaultDatabase::dynamic_role(&client, "app")).await;
     let first = keyring.current();
     for _ in 0..3 {
         assert!(!keyring.refresh().await.unwrap().is_swapped());
@@ -396,6 +396,16 @@ async fn a_token_that_may_read_the_role_and_nothing_else_keeps_its_lease() {
     assert!(
         rest.iter().all(|call| call == "POST sys/leases/lookup"),
         "{calls:?}"
+    );
+
+    // It may not be renewed: replaced in time, with the same token.
+    changed(&mut events).await;
+    assert_ne!(keyring.current().username, first.username);
+    assert!(world.lets_in(&keyring.current()).await);
+    assert!(world.lets_in(&first).await, "its lease has not ended yet");
+    assert_eq!(
+        tap.calls(),
+        ["POST sys/leases/renew", "GET database/creds/app"]
     );
 }
 

@@ -130,8 +130,12 @@ impl Lease {
         }
         let request = post("sys/leases/renew", self.id());
         let (answer, _) = client.ask_once(&request).await?;
-        if answer.is_bad_request() {
-            return Ok(Fate::Gone);
+        if answer.is_bad_request() || answer.is_forbidden() {
+            // A refusal alone does not tell that it is over.
+            self.renewable = false;
+            let is_gone =
+                answer.is_bad_request() && matches!(self.look_up(client).await, Ok(Fate::Gone));
+            return Ok(if is_gone { Fate::Gone } else { Fate::Ends });
         }
         let granted = seconds(answer.parsed::<Renewed>()?.lease_duration);
         let now = Instant::now();
@@ -167,7 +171,7 @@ impl Lease {
     async fn look_up(&mut self, client: &VaultClient) -> Result<Fate, SourceError> {
         let request = post("sys/leases/lookup", self.id());
         let (answer, _) = client.ask_once(&request).await?;
-        if answer.is_bad_request() {
+        if answer.is_bad_request() || answer.is_not_found() {
             return Ok(Fate::Gone);
         }
         if answer.is_forbidden() {
