@@ -21,7 +21,7 @@ const MAX_FILE: u64 = 64 * 1024;
 /// A file system that is gone may hang for ever.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How to get a token from Vault.
+/// How to get a token from Vault. A file that cannot be read within 2 s counts as unreadable.
 ///
 /// ```
 /// use tower_secrets::source::VaultAuth;

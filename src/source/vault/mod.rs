@@ -81,10 +81,10 @@
 //!
 //! One `GET {mount}/metadata/{path}`. Values never change, so each is read once, by its number, and
 //! an answer that names another version than the one asked for is not taken. An answer whose
-//! numbers or `updated_time` are behind those of an earlier one comes from a standby that lags, or from a restored
-//! backup; what was read before stays until the numbers have caught up. A token costs a call at
-//! about two thirds of its life, whenever that is, and a look at itself at the start where it was
-//! given and not logged in for.
+//! numbers or `updated_time` are behind those of an earlier one comes from a standby that lags, or
+//! from a restored backup; what was read before stays until the numbers have caught up. A token
+//! costs a call at about two thirds of its life, whenever that is, and a look at itself at the
+//! start where it was given and not logged in for.
 //!
 //! # Permissions
 //!
