@@ -366,6 +366,70 @@ async fn a_new_token_means_a_new_lease_since_leases_end_with_their_token() {
 }
 
 #[tokio::test]
+async fn a_token_that_may_read_the_role_and_nothing_else_keeps_its_lease() {
+    let Some(world) = World::new().await else {
+        return;
+    };
+    world.dynamic_role("9s", "1h").await;
+    let policy = r#"path "database/creds/app" { capabilities = ["read"] }"#;
+    world.bao.policy("app", policy).await;
+    let auth = app_role(&world.bao, "1h", "2h").await;
+    let role = json!({ "token_no_default_policy": true });
+    world.bao.write("auth/approle/role/app", role).await;
+    let tap = Tap::open(world.bao.port()).await;
+    let client = VaultClient::builder(&tap.address)
+        .auth(auth)
+        .build()
+        .unwrap();
+    let (keyring, mut events) = keyring(VaultDatabase::dynamic_role(&client, "app")).await;
+    let first = keyring.current();
+    for _ in 0..3 {
+        assert!(!keyring.refresh().await.unwrap().is_swapped());
+    }
+    assert!(world.lets_in(&first).await);
+    let calls = tap.calls();
+    assert_eq!(
+        calls[..2],
+        ["POST auth/approle/login", "GET database/creds/app"]
+    );
+    let rest = &calls[2..];
+    assert!(
+        rest.iter().all(|call| call == "POST sys/leases/lookup"),
+        "{calls:?}"
+    );
+
+    // It may not be renewed: replaced in time, with the same token.
+    changed(&mut events).await;
+    assert_ne!(keyring.current().username, first.username);
+    assert!(world.lets_in(&keyring.current()).await);
+    assert!(world.lets_in(&first).await, "its lease has not ended yet");
+    assert_eq!(
+        tap.calls(),
+        ["POST sys/leases/renew", "GET database/creds/app"]
+    );
+}
+
+#[tokio::test]
+async fn a_token_that_was_revoked_is_noticed_by_its_lease() {
+    let Some(world) = World::new().await else {
+        return;
+    };
+    world.dynamic_role("1h", "2h").await;
+    let policy = r#"path "database/creds/app" { capabilities = ["read"] }"#;
+    world.bao.policy("app", policy).await;
+    let auth = app_role(&world.bao, "1h", "2h").await;
+    let client = world.bao.client_with(auth);
+    let (keyring, _) = keyring(VaultDatabase::dynamic_role(&client, "app")).await;
+    assert!(!keyring.refresh().await.unwrap().is_swapped());
+    world
+        .bao
+        .write("sys/leases/revoke-prefix/auth/approle", json!({}))
+        .await;
+    assert!(keyring.refresh().await.unwrap().is_swapped());
+    assert!(world.lets_in(&keyring.current()).await);
+}
+
+#[tokio::test]
 async fn an_unknown_role_is_told_at_once() {
     let Some(world) = World::new().await else {
         return;

@@ -211,6 +211,26 @@ async fn a_permission_taken_away_is_not_a_dead_token() {
 }
 
 #[tokio::test]
+async fn a_token_that_just_logged_in_is_known_though_it_may_not_look_at_itself() {
+    let Some(bao) = bao().await else { return };
+    let auth = app_role(&bao, "1h", "2h").await;
+    let role = json!({ "token_no_default_policy": true });
+    bao.write("auth/approle/role/app", role).await;
+    bao.policy("app", r#"path "nothing" { capabilities = ["read"] }"#)
+        .await;
+    let tap = Tap::open(bao.port()).await;
+    let source = Vault::new(&client(&tap, auth), "app");
+    let error = source.fetch().await.unwrap_err();
+    assert_eq!(error.kind(), SourceErrorKind::PermissionDenied, "{error}");
+    let calls = [
+        "POST auth/approle/login",
+        "GET secret/metadata/app",
+        "GET auth/token/lookup-self",
+    ];
+    assert_eq!(tap.calls(), calls, "one login");
+}
+
+#[tokio::test]
 async fn a_wrong_secret_id_is_refused_and_not_told() {
     let Some(bao) = bao().await else { return };
     app_role(&bao, "1h", "1h").await;

@@ -4,9 +4,12 @@ use std::{
     fmt,
     io::Read,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
 use serde_json::json;
+use tokio::{sync::Mutex, task::spawn_blocking, time::timeout};
 use zeroize::Zeroizing;
 
 use super::super::{SourceError, SourceErrorKind};
@@ -15,8 +18,10 @@ use super::super::{SourceError, SourceErrorKind};
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 /// No token of a service account is as long.
 const MAX_FILE: u64 = 64 * 1024;
+/// A file system that is gone may hang for ever.
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How to get a token from Vault.
+/// How to get a token from Vault. A file that cannot be read within 2 s counts as unreadable.
 ///
 /// ```
 /// use tower_secrets::source::VaultAuth;
@@ -42,7 +47,8 @@ enum Method {
 #[derive(Clone)]
 enum Secret {
     Given(Zeroizing<String>),
-    File(PathBuf),
+    /// Locked while it is read, so that a file that hangs holds one thread and no more.
+    File(PathBuf, Arc<Mutex<()>>),
 }
 
 /// What is shown to Vault.
@@ -68,7 +74,7 @@ impl VaultAuth {
     /// The token in this file, such as the sink of a Vault agent, read again whenever a new one is
     /// needed.
     pub fn token_file(path: impl Into<PathBuf>) -> Self {
-        Self::new(Method::Token(Secret::File(path.into())))
+        Self::new(Method::Token(Secret::file(path)))
     }
 
     /// Logs in by [AppRole](https://openbao.org/docs/auth/approle/), at `auth/approle`.
@@ -83,7 +89,7 @@ impl VaultAuth {
     pub fn app_role_file(role_id: impl Into<String>, secret_id: impl Into<PathBuf>) -> Self {
         Self::new(Method::AppRole {
             role_id: role_id.into(),
-            secret_id: Secret::File(secret_id.into()),
+            secret_id: Secret::file(secret_id),
         })
     }
 
@@ -93,7 +99,7 @@ impl VaultAuth {
     pub fn kubernetes(role: impl Into<String>) -> Self {
         Self::new(Method::Kubernetes {
             role: role.into(),
-            jwt: Secret::File(SERVICE_ACCOUNT.into()),
+            jwt: Secret::file(SERVICE_ACCOUNT),
         })
     }
 
@@ -117,7 +123,7 @@ impl VaultAuth {
     #[must_use]
     pub fn service_account_token(mut self, path: impl Into<PathBuf>) -> Self {
         if let Method::Kubernetes { jwt, .. } = &mut self.method {
-            *jwt = Secret::File(path.into());
+            *jwt = Secret::file(path);
         }
         self
     }
@@ -156,23 +162,43 @@ impl VaultAuth {
 }
 
 impl Secret {
+    fn file(path: impl Into<PathBuf>) -> Self {
+        Self::File(path.into(), Arc::default())
+    }
+
     async fn read(&self) -> Result<Zeroizing<String>, SourceError> {
-        let path = match self {
+        self.read_within(READ_TIMEOUT).await
+    }
+
+    async fn read_within(&self, limit: Duration) -> Result<Zeroizing<String>, SourceError> {
+        let (path, lock) = match self {
             Self::Given(secret) => return Ok(secret.clone()),
-            Self::File(path) => path.clone(),
+            Self::File(path, lock) => (path, lock.clone()),
         };
-        let read = tokio::task::spawn_blocking(move || read_line(&path)).await;
-        read.map_err(|error| {
-            SourceError::new(SourceErrorKind::Other, format!("reading stopped: {error}"))
-        })?
+        let read = async {
+            let guard = lock.lock_owned().await;
+            let path = path.clone();
+            let read = spawn_blocking(move || {
+                let _guard = guard;
+                read_line(&path)
+            });
+            read.await.map_err(|error| {
+                SourceError::new(SourceErrorKind::Other, format!("reading stopped: {error}"))
+            })?
+        };
+        timeout(limit, read)
+            .await
+            .unwrap_or_else(|_| Err(refused(path, format!("not read within {limit:?}"))))
     }
 }
 
+fn refused(path: &Path, why: String) -> SourceError {
+    let message = format!("`{}`: {why}", path.display());
+    SourceError::new(SourceErrorKind::Unauthenticated, message)
+}
+
 fn read_line(path: &Path) -> Result<Zeroizing<String>, SourceError> {
-    let refused = |why: String| {
-        let message = format!("`{}`: {why}", path.display());
-        SourceError::new(SourceErrorKind::Unauthenticated, message)
-    };
+    let refused = |why: String| refused(path, why);
     let file = std::fs::File::open(path).map_err(|error| refused(error.to_string()))?;
     let mut text = Zeroizing::new(String::with_capacity(MAX_FILE as usize));
     file.take(MAX_FILE)
@@ -217,7 +243,35 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Given(_) => f.write_str("[redacted]"),
-            Self::File(path) => fmt::Debug::fmt(path, f),
+            Self::File(path, _) => fmt::Debug::fmt(path, f),
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{fs, process::Command};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_hangs_is_given_up_and_read_again_once_it_answers() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        // One that nobody writes to.
+        let made = Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        let secret = Secret::file(&path);
+        for _ in 0..2 {
+            let read = secret.read_within(Duration::from_millis(50)).await;
+            let error = read.unwrap_err();
+            assert_eq!(error.kind(), SourceErrorKind::Unauthenticated);
+            assert!(error.to_string().contains("not read within"), "{error}");
+        }
+        fs::write(&path, "late").unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "token\n").unwrap();
+        assert_eq!(*secret.read().await.unwrap(), "token");
     }
 }

@@ -3,7 +3,7 @@
 use std::{env, fmt, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use reqwest::Certificate;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     super::SourceError,
@@ -90,14 +90,25 @@ impl VaultClient {
     /// asked once again with a new one.
     pub(super) async fn ask(&self, request: &Request) -> Result<(Answer, Pass), SourceError> {
         let Inner { http, session } = &*self.0;
-        let pass = session.pass(http).await?;
-        let answer = http.send(request, Some(&pass.token)).await?;
+        let began = Instant::now();
+        let (answer, pass) = self.ask_once(request).await?;
         // "permission denied" is said of an unknown token, too.
-        if !answer.is_forbidden() || session.is_known(http, &pass).await? {
+        if !answer.is_forbidden() || session.is_known(http, &pass, began).await? {
             return Ok((answer, pass));
         }
         let pass = session.replace(http, &pass).await?;
         let answer = http.send(request, Some(&pass.token)).await?;
+        pass.note(&answer);
+        Ok((answer, pass))
+    }
+
+    /// Asks with the token at hand, whatever the answer: for what a policy need not allow, so that
+    /// a refusal says nothing of the token.
+    pub(super) async fn ask_once(&self, request: &Request) -> Result<(Answer, Pass), SourceError> {
+        let Inner { http, session } = &*self.0;
+        let pass = session.pass(http).await?;
+        let answer = http.send(request, Some(&pass.token)).await?;
+        pass.note(&answer);
         Ok((answer, pass))
     }
 

@@ -73,6 +73,8 @@ pub(super) struct Lease {
     pub(super) due: Instant,
     full: Duration,
     renewable: bool,
+    /// Whether it was looked up before.
+    looked_up: bool,
 }
 
 /// What became of a question about a lease.
@@ -102,6 +104,7 @@ impl Lease {
             due: now + before_end(full),
             full,
             renewable: given.renewable,
+            looked_up: false,
         })
     }
 
@@ -111,13 +114,13 @@ impl Lease {
 
     /// Renews it where that is due, and else asks whether it is still there.
     pub(super) async fn keep(&mut self, client: &VaultClient) -> Result<Fate, SourceError> {
-        let orphaned = self.note_token(client);
+        // Not gone: a token that was replaced may live on, and the lease with it.
+        if self.note_token(client) {
+            return Ok(Fate::Ends);
+        }
         let now = Instant::now();
         if now >= self.ends {
             return Ok(Fate::Gone);
-        }
-        if orphaned {
-            return Ok(Fate::Ends);
         }
         if now < self.due {
             return self.look_up(client).await;
@@ -126,9 +129,13 @@ impl Lease {
             return Ok(Fate::Ends);
         }
         let request = post("sys/leases/renew", self.id());
-        let (answer, _) = client.ask(&request).await?;
-        if answer.is_bad_request() {
-            return Ok(Fate::Gone);
+        let (answer, _) = client.ask_once(&request).await?;
+        if answer.is_bad_request() || answer.is_forbidden() {
+            // A refusal alone does not tell that it is over.
+            self.renewable = false;
+            let is_gone =
+                answer.is_bad_request() && matches!(self.look_up(client).await, Ok(Fate::Gone));
+            return Ok(if is_gone { Fate::Gone } else { Fate::Ends });
         }
         let granted = seconds(answer.parsed::<Renewed>()?.lease_duration);
         let now = Instant::now();
@@ -163,15 +170,21 @@ impl Lease {
 
     async fn look_up(&mut self, client: &VaultClient) -> Result<Fate, SourceError> {
         let request = post("sys/leases/lookup", self.id());
-        let (answer, _) = client.ask(&request).await?;
-        if answer.is_bad_request() {
+        let (answer, _) = client.ask_once(&request).await?;
+        if answer.is_bad_request() || answer.is_not_found() {
             return Ok(Fate::Gone);
         }
         if answer.is_forbidden() {
-            // It is only asked for to learn of a revocation early.
-            return Ok(Fate::Lives);
+            // It is only asked for to learn of a revocation early. What was allowed before, and is
+            // no more, points to a token that was revoked.
+            return Ok(if self.looked_up {
+                Fate::Ends
+            } else {
+                Fate::Lives
+            });
         }
         let left = seconds(answer.data::<LookedUp>()?.ttl) + Duration::from_secs(1);
+        self.looked_up = true;
         self.ends = self.ends.min(Instant::now() + left);
         Ok(Fate::Lives)
     }
@@ -186,7 +199,7 @@ impl Lease {
 
 /// Ends a lease. One that is over already is no error.
 pub(super) async fn revoke(client: &VaultClient, lease: &VersionId) -> Result<(), SourceError> {
-    let (answer, _) = client.ask(&post("sys/leases/revoke", lease)).await?;
+    let (answer, _) = client.ask_once(&post("sys/leases/revoke", lease)).await?;
     if answer.is_success() || answer.is_bad_request() {
         return Ok(());
     }

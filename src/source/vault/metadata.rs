@@ -76,22 +76,45 @@ pub(super) struct Progress {
     created_time: String,
     version: u64,
     metadata_version: u64,
+    updated: Option<SystemTime>,
+    /// When each version was created.
+    versions: BTreeMap<u64, String>,
 }
 
 impl Progress {
     /// Whether this was read from a server that has not heard of what was read before.
     pub(super) fn is_behind(&self, seen: &Self) -> bool {
         self.created_time == seen.created_time
-            && (self.version < seen.version || self.metadata_version < seen.metadata_version)
+            && (self.version < seen.version
+                || self.metadata_version < seen.metadata_version
+                || self.is_older_metadata(seen))
+    }
+
+    /// Vault does not count changes of the metadata, such as a flip: only their time tells. Clocks
+    /// differ between servers, so a count goes first.
+    fn is_older_metadata(&self, seen: &Self) -> bool {
+        let (Some(updated), Some(before)) = (self.updated, seen.updated) else {
+            return false;
+        };
+        self.metadata_version == seen.metadata_version
+            && self.versions == seen.versions
+            && updated < before
     }
 }
 
 impl Metadata {
+    fn updated(&self) -> Option<SystemTime> {
+        self.updated_time.as_deref().and_then(rfc3339)
+    }
+
     pub(super) fn progress(&self) -> Progress {
+        let created = |(number, about): (&u64, &About)| (*number, about.created_time.clone());
         Progress {
             created_time: self.created_time.clone(),
             version: self.current_version,
             metadata_version: self.current_metadata_version,
+            updated: self.updated(),
+            versions: self.versions.iter().map(created).collect(),
         }
     }
 
@@ -128,7 +151,7 @@ impl Metadata {
             current: newest.named(*number),
             previous: previous.map(|(n, about)| about.named(*n)),
             pending: pending.map(|(n, about)| about.named(*n)),
-            last_changed: self.updated_time.as_deref().and_then(rfc3339),
+            last_changed: self.updated(),
         })
     }
 

@@ -81,10 +81,10 @@
 //!
 //! One `GET {mount}/metadata/{path}`. Values never change, so each is read once, by its number, and
 //! an answer that names another version than the one asked for is not taken. An answer whose
-//! numbers are behind those of an earlier one comes from a standby that lags, or from a restored
-//! backup; what was read before stays until the numbers have caught up. A token costs a call at
-//! about two thirds of its life, whenever that is, and a look at itself at the start where it was
-//! given and not logged in for.
+//! numbers or `updated_time` are behind those of an earlier one comes from a standby that lags, or
+//! from a restored backup; what was read before stays until the numbers have caught up. A token
+//! costs a call at about two thirds of its life, whenever that is, and a look at itself at the
+//! start where it was given and not logged in for.
 //!
 //! # Permissions
 //!
@@ -97,7 +97,8 @@
 //!
 //! The policy `default` lets a token look itself up and renew itself, and look up and renew leases.
 //! Without it [`Unauthenticated`](SourceErrorKind::Unauthenticated) is told where a permission is
-//! missing, and tokens are replaced instead of renewed. For the database engine:
+//! missing, tokens and leases are replaced instead of renewed, and a lease that was revoked early is
+//! not noticed. For the database engine:
 //!
 //! ```hcl
 //! path "database/static-creds/my-server" { capabilities = ["read"] }   # a static role, or

@@ -56,6 +56,20 @@ pub(super) struct Pass {
     pub(super) token: Arc<Token>,
     /// Counts the tokens of this session: leases end with the token that took them.
     pub(super) number: u64,
+    /// When the server last showed that it knows it.
+    worked: Arc<watch::Sender<Option<Instant>>>,
+}
+
+impl Pass {
+    pub(super) fn note(&self, answer: &Answer) {
+        if answer.is_success() {
+            self.worked.send_replace(Some(Instant::now()));
+        }
+    }
+
+    fn worked_since(&self, began: Instant) -> bool {
+        self.worked.borrow().is_some_and(|at| at >= began)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -186,9 +200,15 @@ impl Session {
         self.status.subscribe()
     }
 
-    /// Whether the server still knows this token.
-    pub(super) async fn is_known(&self, http: &Http, pass: &Pass) -> Result<bool, SourceError> {
-        Ok(look_up(http, &pass.token).await?.is_some())
+    /// Whether the server still knows this token, as far as can be told. One that may not look at
+    /// itself is known if it logged in, or worked elsewhere, since the call in question began.
+    pub(super) async fn is_known(
+        &self,
+        http: &Http,
+        pass: &Pass,
+        began: Instant,
+    ) -> Result<bool, SourceError> {
+        Ok(look_up(http, &pass.token).await?.is_some() || pass.worked_since(began))
     }
 
     /// Another token than this one, which the server refused. Logs in, unless somebody did.
@@ -295,6 +315,7 @@ impl Session {
     }
 
     async fn obtain(&self, state: &mut State, http: &Http) -> Result<Pass, SourceError> {
+        let mut worked = None;
         let (token, life) = match self.auth.proof().await? {
             Proof::Token(text) => {
                 let token = Token::new(text)?;
@@ -307,7 +328,11 @@ impl Session {
                 mount,
                 body,
                 secret,
-            } => log_in(http, &mount, body, &secret).await?,
+            } => {
+                let new = log_in(http, &mount, body, &secret).await?;
+                worked = Some(Instant::now());
+                new
+            }
         };
         let before = state.held.take();
         let pass = match &before {
@@ -323,6 +348,7 @@ impl Session {
                 Pass {
                     token: Arc::new(token),
                     number,
+                    worked: Arc::new(watch::Sender::new(worked)),
                 }
             }
         };

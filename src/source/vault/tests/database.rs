@@ -1,6 +1,10 @@
 use futures::FutureExt;
+use tokio::time::Instant;
 
-use super::*;
+use super::{
+    super::lease::{Fate, Lease},
+    *,
+};
 use crate::source::VaultDatabase;
 
 const STATIC: &str = "database/static-creds/app";
@@ -51,6 +55,35 @@ async fn what_is_no_credential_is_malformed() {
             assert_eq!(error.kind(), SourceErrorKind::Malformed, "{body}: {error}");
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_that_is_refused_does_not_tell_that_a_lease_is_over() {
+    let taken = r#"{"lease_id":"x","lease_duration":60,"renewable":true,"data":{"username":"u","password":"p"}}"#;
+    let looked_up = r#"{"data":{"ttl":20}}"#;
+    let cases = [
+        (403, 400, "ends"),
+        (400, 400, "gone"),
+        (400, 404, "gone"),
+        (400, 200, "ends"),
+        (400, 403, "ends"),
+        (400, 503, "ends"),
+    ];
+    for (renewal, look_up, expected) in cases {
+        let fake = Fake::new()
+            .with(DYNAMIC, 200, taken)
+            .with("sys/leases/renew", renewal, r#"{"errors":[]}"#)
+            .with("sys/leases/lookup", look_up, looked_up);
+        let client = client(&fake.serve().await);
+        let mut lease = Lease::obtain(&client, DYNAMIC).await.unwrap();
+        lease.due = Instant::now();
+        let fate = match lease.keep(&client).await.unwrap() {
+            Fate::Lives => "lives",
+            Fate::Ends => "ends",
+            Fate::Gone => "gone",
+        };
+        assert_eq!(fate, expected, "{renewal} {look_up}");
     }
 }
 

@@ -117,6 +117,24 @@ async fn a_standby_that_lags_does_not_turn_time_back() {
         r#""current_metadata_version":4,"current_version""#,
     );
     assert!(progress(new).is_behind(&parsed(&flipped).progress()));
+    // Vault does not count those, and tells when the last one was.
+    let at = |time: &str| {
+        let text = metadata("null", new).replace(
+            r#""updated_time":"2026-01-02T00:00:00.123456789Z""#,
+            &format!(r#""updated_time":"{time}""#),
+        );
+        parsed(&text).progress()
+    };
+    let later = at("2026-01-09T00:00:00Z");
+    assert!(progress(new).is_behind(&later));
+    assert!(!later.is_behind(&progress(new)));
+    assert!(!later.is_behind(&later));
+    assert!(!at("some day").is_behind(&later));
+    assert!(!later.is_behind(&at("some day")));
+    // A count goes before a clock, and another version tells of another history.
+    assert!(!parsed(&flipped).progress().is_behind(&later));
+    let more = metadata("null", &[(1, LIVE), (2, LIVE), (3, LIVE)]);
+    assert!(!parsed(&more).progress().is_behind(&later));
     // Deleted with its metadata and written anew: the numbers say nothing.
     let anew = metadata("null", old).replace("2026-01-01", "2026-03-01");
     assert!(!parsed(&anew).progress().is_behind(&progress(new)));
