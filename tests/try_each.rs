@@ -793,6 +793,30 @@ async fn what_is_left_alone_is_tried_by_one_call_after_each_pause_and_by_none_at
     assert_eq!((of("one"), of("left alone")), (5, 45));
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_error_says_what_was_not_sent() {
+    let (keyring, _store) = keyring().await;
+    let calls = || waiters(&keyring, 3, SINGLE.flip_wait(Duration::ZERO));
+    calls().join_all().await;
+    let refuse = |_| async { Err::<(), _>(Attempt::Unauthenticated(std::fmt::Error)) };
+    let kind = SINGLE.flip_wait(Duration::ZERO);
+    let secrets = keyring.current();
+    let error = secrets.try_each_as(kind, refuse).await.unwrap_err();
+    let version = secrets.version();
+    assert!(matches!(&error, TryError::LeftAlone { version: it, .. } if it == version));
+    let told = error.to_string();
+    assert!(
+        told.starts_with(&format!("version {version} was not sent")),
+        "{told}"
+    );
+    assert_eq!(error.into_inner(), None);
+
+    tokio::time::sleep(WAIT).await;
+    let error = secrets.try_each_as(kind, refuse).await.unwrap_err();
+    assert_eq!(error.to_string(), std::fmt::Error.to_string());
+    assert_eq!(error.into_inner(), Some(std::fmt::Error));
+}
+
 /// The bound that the docs of `CredentialKind::SingleUser` give, and that no wait changes.
 #[tokio::test(start_paused = true)]
 async fn ten_minutes_with_a_dead_password_cost_nine_logins() {
@@ -845,7 +869,6 @@ async fn tries_under_way_count_once_there_was_a_refusal() {
     let calls = slow_calls(&keyring, &upstream, 50);
     tokio::time::sleep(9 * SECOND).await;
     assert_eq!(upstream.refused(), 3);
-    // A try that is given up counts no more; its place is another's.
     first.join_all().await;
     calls.join_all().await;
     let refused = upstream.refused();

@@ -25,8 +25,8 @@ const COOL_DOWN: Duration = Duration::from_secs(10);
 const DOUBLINGS: u32 = 4;
 
 /// A single user's credential is left alone after so many refusals in a row: the first ones of three
-/// replicas stay below the usual lock-out after ten. Not after the first, because a pool has living sessions, which
-/// go on working where a new login is refused.
+/// replicas stay below the usual lock-out after ten. Not after the first, because a pool has living
+/// sessions, which go on working where a new login is refused.
 const REFUSALS: u32 = 3;
 
 /// How often the source is asked while somebody waits for a flip.
@@ -131,7 +131,7 @@ impl Record {
     }
 
     fn refuse(&mut self, now: Duration) {
-        if now.saturating_sub(self.refused_at) >= NEW_INCIDENT {
+        if self.times > 0 && now.saturating_sub(self.refused_at) >= NEW_INCIDENT {
             self.times = 0;
             self.retries = 0;
         }

@@ -30,9 +30,11 @@ pub enum CredentialKind {
     /// One user, whose old password ends at the moment at which the new one is set ("single user"
     /// there).
     ///
-    /// Each login with a dead one brings the account nearer to being locked. In ten minutes, one
-    /// process makes at most nine refused logins with one version: three, then one each after pauses
-    /// of 10, 20, 40, 80 and 160 s; and beyond them those that were under way at the first refusal.
+    /// Each login with a dead one brings the account nearer to being locked. In ten minutes in which
+    /// no call succeeds, the calls of one keyring make at most nine refused logins with one version:
+    /// three, then one each after pauses of 10, 20, 40, 80, 160 and 160 s; and beyond them those that
+    /// were under way at the first refusal. Each replica has nine of its own. Once the keyring is
+    /// dropped, nothing is counted.
     #[non_exhaustive]
     SingleUser {
         /// How long a call waits for the new one to become current.
@@ -157,7 +159,7 @@ impl<T: Send + Sync + 'static> Secrets<T> {
     /// whichever calls, is left alone: after 10 s one of them may try it again, and after each further
     /// refusal the pause doubles, up to 160 s. Once it was refused, and before it was seen to work where
     /// it is pending or was waited for, calls under way count as refused, so that no crowd knocks at
-    /// once. Each is tried at most once by a call, and none that was revoked; a call that may try
+    /// once; let `op` be a login or a short call, because others may wait for its end. Each is tried at most once by a call, and none that was revoked; a call that may try
     /// nothing within its wait ends with [`TryError::LeftAlone`] and without a login.
     ///
     /// With `sqlx` the code is that of `error.as_database_error()`; `examples/postgres` shows it whole,
