@@ -122,7 +122,7 @@ pub use keyring::{
 pub mod event;
 
 mod secrets;
-pub use secrets::{Attempt, CredentialKind, Secrets};
+pub use secrets::{Attempt, CredentialKind, Secrets, TryError};
 
 mod claims;
 pub use claims::{Authentication, Claims, ClaimsError};

@@ -11,6 +11,8 @@ use crate::{
 
 mod try_each;
 pub use try_each::{Attempt, CredentialKind};
+mod try_error;
+pub use try_error::TryError;
 
 /// One consistent view of the secret, for as long as it is held.
 ///

@@ -10,7 +10,7 @@ use std::{
 use serde::Deserialize;
 use tokio::task::JoinSet;
 use tower_secrets::{
-    Attempt, Builder, CredentialKind, Keyring, Parts, clock::TokioClock, source::Memory,
+    Attempt, Builder, CredentialKind, Keyring, Parts, TryError, clock::TokioClock, source::Memory,
 };
 
 const REPLICAS: usize = 3;
@@ -93,7 +93,10 @@ async fn replica(store: &Memory, database: &Database, by_probe: bool) -> Keyring
 }
 
 /// A request, which opens a session of its own.
-async fn request(keyring: &Keyring<String>, database: &Database) -> Result<(), &'static str> {
+async fn request(
+    keyring: &Keyring<String>,
+    database: &Database,
+) -> Result<(), TryError<&'static str>> {
     let log_in = |password: Arc<String>| {
         let outcome = database.log_in(&password);
         async move { outcome.map_err(Attempt::Unauthenticated) }

@@ -12,7 +12,7 @@ use std::{
 use serde::Deserialize;
 use tokio::{task::JoinSet, time::Instant};
 use tower_secrets::{
-    Attempt, Builder, CredentialKind, Keyring, Parts, Secrets,
+    Attempt, Builder, CredentialKind, Keyring, Parts, Secrets, TryError,
     clock::TokioClock,
     source::{Memory, Source, SourceError, SourceErrorKind, Version, Versions},
 };
@@ -111,7 +111,14 @@ impl Upstream {
         };
         match kind {
             CredentialKind::Overlapping => secrets.try_each(log_in).await,
-            kind => secrets.try_each_as(kind, log_in).await,
+            kind => secrets
+                .try_each_as(kind, log_in)
+                .await
+                .map_err(|error| match error {
+                    TryError::Failed(key) => key,
+                    TryError::LeftAlone { .. } => "left alone".to_owned(),
+                    other => other.to_string(),
+                }),
         }
     }
 
@@ -316,7 +323,10 @@ async fn an_error_of_another_kind_ends_it() {
             _ => Err(Attempt::Other("broken pipe")),
         }
     });
-    assert_eq!(broken_by_pending.await, Err("broken pipe"));
+    assert_eq!(
+        broken_by_pending.await,
+        Err(TryError::Failed("broken pipe"))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -375,15 +385,17 @@ async fn what_was_revoked_is_not_sent_from_held_snapshots_either() {
     assert_eq!(upstream.call(&held, kind).await, Ok("two".to_owned()));
     assert_eq!(upstream.tried(), ["one", "two"]);
 
-    // Current itself: where nothing may be sent, it is sent all the same, for its error.
+    // Current itself: where nothing may be sent, only the overlapping one is sent, for its error.
     keyring.revoke(first.version());
     assert_eq!(upstream.call(&held, kind).await, Ok("two".to_owned()));
     assert_eq!(upstream.tried(), ["two"]);
     keyring.revoke(&pending);
-    for kind in [kind, OVERLAPPING] {
-        assert_eq!(upstream.call(&held, kind).await, Err("one".to_owned()));
-        assert_eq!(upstream.tried(), ["one"]);
-    }
+    let answer = upstream.call(&held, kind).await.unwrap_err();
+    assert!(answer.ends_with("revoked or its window ended"), "{answer}");
+    assert_eq!(upstream.tried(), [""; 0]);
+    let answer = upstream.call(&held, OVERLAPPING).await;
+    assert_eq!(answer, Err("one".to_owned()));
+    assert_eq!(upstream.tried(), ["one"]);
 }
 
 // The newest was sent although it was revoked, where the one that the request holds was refused.
@@ -451,6 +463,8 @@ async fn a_pending_that_the_books_refuse_is_not_sent() {
     let held = keyring.current();
     store.drop_pending();
     keyring.refresh().await.unwrap();
+    // It was refused three times by now.
+    tokio::time::sleep(WAIT).await;
     upstream.call(&held, kind).await.unwrap_err();
     assert_eq!(upstream.tried(), ["two"], "no longer in the store");
 }
@@ -540,7 +554,7 @@ fn waiters(keyring: &Keyring<App>, n: usize, kind: CredentialKind) -> JoinSet<Re
         let secrets = keyring.current();
         calls.spawn(async move {
             let refuse = |_| async { Err(Attempt::Unauthenticated(())) };
-            secrets.try_each_as(kind, refuse).await
+            secrets.try_each_as(kind, refuse).await.map_err(drop)
         });
     }
     calls
@@ -650,11 +664,18 @@ async fn without_a_keyring_the_answer_so_far_comes_at_once() {
                 keyring.shutdown().await;
             }
             assert_eq!(calls.join_all().await, [Err(()); 20]);
-            for kind in [SINGLE, OVERLAPPING] {
-                let upstream = Upstream::default();
-                let answer = upstream.call(&late, kind).await;
+            let upstream = Upstream::default();
+            let answer = upstream.call(&late, OVERLAPPING).await;
+            assert_eq!(answer, Err("one".to_owned()));
+            assert_eq!(upstream.tried(), ["one"]);
+            let answer = upstream.call(&late, SINGLE).await;
+            if is_dropped {
                 assert_eq!(answer, Err("one".to_owned()));
                 assert_eq!(upstream.tried(), ["one"]);
+            } else {
+                // What was refused is still known.
+                assert_eq!(answer, Err("left alone".to_owned()));
+                assert_eq!(upstream.tried(), [""; 0]);
             }
             assert_eq!(end.elapsed(), Duration::ZERO);
         }
@@ -753,19 +774,157 @@ async fn a_dead_password_is_left_alone_until_the_flip() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn once_in_ten_seconds_one_call_tries_what_is_left_alone() {
+async fn what_is_left_alone_is_tried_by_one_call_after_each_pause_and_by_none_at_the_end() {
     let (keyring, _store) = keyring().await;
     let upstream = Upstream::default();
     let mut calls = JoinSet::new();
     for _ in 0..50 {
         let (secrets, upstream) = (keyring.current(), upstream.clone());
-        let kind = SINGLE.flip_wait(29 * SECOND);
+        let kind = SINGLE.flip_wait(69 * SECOND);
         calls.spawn(async move { upstream.call(&secrets, kind).await });
     }
-    tokio::time::sleep(28 * SECOND).await;
-    assert_eq!(upstream.refused(), 3 + 2);
     let answers = calls.join_all().await;
-    assert!(answers.iter().all(Result::is_err));
+    // After 10 and 30 s.
+    assert_eq!(upstream.refused(), 3 + 2);
+    let of = |what: &str| {
+        let is_it = |answer: &&Result<String, String>| **answer == Err(what.to_owned());
+        answers.iter().filter(is_it).count()
+    };
+    assert_eq!((of("one"), of("left alone")), (5, 45));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_error_says_what_was_not_sent() {
+    let (keyring, _store) = keyring().await;
+    let calls = || waiters(&keyring, 3, SINGLE.flip_wait(Duration::ZERO));
+    calls().join_all().await;
+    let refuse = |_| async { Err::<(), _>(Attempt::Unauthenticated(std::fmt::Error)) };
+    let kind = SINGLE.flip_wait(Duration::ZERO);
+    let secrets = keyring.current();
+    let error = secrets.try_each_as(kind, refuse).await.unwrap_err();
+    let version = secrets.version();
+    assert!(matches!(&error, TryError::LeftAlone { version: it, .. } if it == version));
+    let told = error.to_string();
+    assert!(
+        told.starts_with(&format!("version {version} was not sent")),
+        "{told}"
+    );
+    assert_eq!(error.into_inner(), None);
+
+    tokio::time::sleep(WAIT).await;
+    let error = secrets.try_each_as(kind, refuse).await.unwrap_err();
+    assert_eq!(error.to_string(), std::fmt::Error.to_string());
+    assert_eq!(error.into_inner(), Some(std::fmt::Error));
+}
+
+/// The bound that the docs of `CredentialKind::SingleUser` give, and that no wait changes.
+#[tokio::test(start_paused = true)]
+async fn ten_minutes_with_a_dead_password_cost_nine_logins() {
+    for wait in [Duration::ZERO, WAIT, 60 * SECOND] {
+        let (keyring, _store) = keyring().await;
+        let upstream = Upstream::default();
+        let mut calls = JoinSet::new();
+        for _ in 0..600 * 10 {
+            let (secrets, upstream) = (keyring.current(), upstream.clone());
+            calls.spawn(async move { upstream.call(&secrets, SINGLE.flip_wait(wait)).await });
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert!(!upstream.is_locked());
+        assert_eq!(upstream.refused(), 9, "with a wait of {wait:?}");
+        let answers = calls.join_all().await;
+        assert!(answers.iter().all(Result::is_err));
+    }
+}
+
+/// An upstream whose answers take a second.
+fn slow_calls(
+    keyring: &Keyring<App>,
+    upstream: &Upstream,
+    n: usize,
+) -> JoinSet<Result<String, TryError<String>>> {
+    let mut calls = JoinSet::new();
+    for _ in 0..n {
+        let (secrets, upstream) = (keyring.current(), upstream.clone());
+        calls.spawn(async move {
+            let log_in = |app: Arc<App>| {
+                let upstream = upstream.clone();
+                async move {
+                    tokio::time::sleep(SECOND).await;
+                    upstream.log_in(&app.key)
+                }
+            };
+            secrets.try_each_as(SINGLE, log_in).await
+        });
+    }
+    calls
+}
+
+#[tokio::test(start_paused = true)]
+async fn tries_under_way_count_once_there_was_a_refusal() {
+    let (keyring, _store) = keyring().await;
+    let upstream = Upstream::default();
+    let first = slow_calls(&keyring, &upstream, 1);
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(upstream.refused(), 1);
+    let calls = slow_calls(&keyring, &upstream, 50);
+    tokio::time::sleep(9 * SECOND).await;
+    assert_eq!(upstream.refused(), 3);
+    first.join_all().await;
+    calls.join_all().await;
+    let refused = upstream.refused();
+    assert!(refused <= 4, "{refused}: one more after 10 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_that_is_given_up_leaves_its_place_to_another() {
+    let (keyring, _store) = keyring().await;
+    let upstream = Upstream::default();
+    let kind = SINGLE.flip_wait(Duration::ZERO);
+    upstream.call(&keyring.current(), kind).await.unwrap_err();
+    upstream.accept(&["one"]);
+    let mut stuck = slow_calls(&keyring, &upstream, 2);
+    tokio::task::yield_now().await;
+    let start = Instant::now();
+    let calls = slow_calls(&keyring, &upstream, 10);
+    tokio::time::sleep(SECOND / 2).await;
+    stuck.abort_all();
+    while stuck.join_next().await.is_some() {}
+    let answers = calls.join_all().await;
+    assert!(answers.iter().all(Result::is_ok));
+    // Half a second, two that find that it works, then all others at once.
+    assert_eq!(start.elapsed(), SECOND / 2 + 2 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_crowd_knocks_with_a_new_password_that_nobody_has_tried() {
+    for (step, valid) in [
+        (stage as fn(&Memory), ""),
+        (rotate, ""),
+        (stage, "two"),
+        (rotate, "two"),
+    ] {
+        let (keyring, store) = keyring().await;
+        let upstream = Upstream::default();
+        let kind = SINGLE.flip_wait(Duration::ZERO);
+        for _ in 0..3 {
+            upstream.call(&keyring.current(), kind).await.unwrap_err();
+        }
+        let calls = slow_calls(&keyring, &upstream, 50);
+        tokio::time::sleep(2 * SECOND).await;
+        upstream.accept(&[valid]);
+        upstream.tried();
+        step(&store);
+        tokio::time::sleep(5 * SECOND).await;
+        let tried = upstream.tried().len();
+        assert_eq!(tried, if valid.is_empty() { 3 } else { 50 });
+        let served = calls
+            .join_all()
+            .await
+            .iter()
+            .filter(|it| it.is_ok())
+            .count();
+        assert_eq!(served, if valid.is_empty() { 0 } else { 50 });
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -799,7 +958,7 @@ async fn a_password_left_alone_by_mistake_is_found_to_work() {
     upstream.accept(&["one"]);
     let answers = calls.join_all().await;
     let failed = answers.iter().filter(|answer| answer.is_err()).count();
-    assert_eq!(failed, 3, "those who were refused themselves");
+    assert_eq!(failed, 3, "those who were refused themselves: {answers:?}");
     assert_eq!(upstream.refused(), 3);
 }
 

@@ -21,7 +21,7 @@ pub(crate) mod ledger;
 mod authority;
 pub(crate) use authority::{Authority, Judged};
 mod refusals;
-pub(crate) use refusals::{FLIP_INTERVAL, FlipWait};
+pub(crate) use refusals::{FLIP_INTERVAL, FlipWait, Try};
 
 mod shared;
 pub(crate) use shared::{LoopEnds, Reply, Request, Settings, Shared};

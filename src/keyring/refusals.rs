@@ -16,13 +16,17 @@ use tokio::{
 
 use crate::source::VersionId;
 
-/// At most one refresh in this time is asked for by upstreams that refuse a credential, and at
-/// most one login in this time tries a single user's credential that is left alone.
+/// At most one refresh in this time is asked for by upstreams that refuse a credential. For so long
+/// a single user's credential is left alone at first.
 const COOL_DOWN: Duration = Duration::from_secs(10);
 
-/// A single user's credential is left alone after so many refusals in a row: three replicas stay
-/// below the usual lock-out after ten. Not after the first, because a pool has living sessions, which
-/// go on working where a new login is refused.
+/// How often that pause doubles: after 10, 20, 40 and 80 s it stays at 160 s. With the three refusals
+/// before them, a dead credential costs nine logins in ten minutes.
+const DOUBLINGS: u32 = 4;
+
+/// A single user's credential is left alone after so many refusals in a row: the first ones of three
+/// replicas stay below the usual lock-out after ten. Not after the first, because a pool has living
+/// sessions, which go on working where a new login is refused.
 const REFUSALS: u32 = 3;
 
 /// How often the source is asked while somebody waits for a flip.
@@ -31,10 +35,11 @@ pub(crate) const FLIP_INTERVAL: Duration = Duration::from_secs(1);
 /// How many polls at that pace one refused version is worth: a minute of them.
 const FLIP_POLLS: u32 = 60;
 
-/// After this long without a new waiter, a refusal of the same version is another incident.
+/// After this long without a new waiter, or without a refusal, a refusal of the same version is
+/// another incident.
 const NEW_INCIDENT: Duration = Duration::from_secs(600);
 
-/// How many refused versions are remembered.
+/// Of how many versions something is remembered.
 const REMEMBERED: usize = 8;
 
 pub(crate) struct Refusals {
@@ -51,23 +56,89 @@ pub(crate) struct Refusals {
 struct State {
     /// The last refresh that refusals asked for: since when, and whether it has ended.
     refresh: Option<(Duration, watch::Receiver<()>)>,
-    /// What a single user's upstream refused, the newest first.
-    refused: VecDeque<Refused>,
+    /// What single users' upstreams said, the newest first. Nothing is there of a current version that
+    /// was never refused.
+    records: VecDeque<Record>,
     waiters: usize,
     incident: Option<Incident>,
 }
 
-struct Refused {
-    version: VersionId,
-    /// In a row.
-    times: u32,
-    /// The last refusal, or when a call was let through to try again.
-    since: Duration,
+impl State {
+    fn record(&mut self, version: &VersionId) -> Option<&mut Record> {
+        self.records.iter_mut().find(|it| it.version == *version)
+    }
+
+    fn remember(&mut self, record: Record) {
+        self.records.push_front(record);
+        self.records.truncate(REMEMBERED);
+    }
 }
 
-impl Refused {
+/// A version that was refused, or that is not known to work yet.
+struct Record {
+    version: VersionId,
+    /// Refusals in a row.
+    times: u32,
+    refused_at: Duration,
+    /// Seen to work, and not refused since.
+    works: bool,
+    in_flight: u32,
+    /// When one call may try it although it is left alone.
+    next_try: Duration,
+    /// How many did.
+    retries: u32,
+}
+
+impl Record {
+    fn new(version: VersionId, now: Duration) -> Self {
+        let mut record = Self {
+            version,
+            times: 0,
+            refused_at: Duration::ZERO,
+            works: false,
+            in_flight: 0,
+            next_try: now,
+            retries: 0,
+        };
+        record.pause(now);
+        record
+    }
+
+    /// Left alone: those under way count as refused until they say otherwise.
     fn is_left_alone(&self) -> bool {
-        self.times >= REFUSALS
+        !self.works && self.times.saturating_add(self.in_flight) >= REFUSALS
+    }
+
+    /// Whether a call may begin, and if so, whether it is counted.
+    fn begin(&mut self, now: Duration) -> Option<bool> {
+        if self.works {
+            return Some(false);
+        }
+        if self.is_left_alone() {
+            if now < self.next_try {
+                return None;
+            }
+            self.retries = self.retries.saturating_add(1);
+            self.pause(now);
+        }
+        self.in_flight += 1;
+        Some(true)
+    }
+
+    fn pause(&mut self, now: Duration) {
+        let pause = COOL_DOWN * (1 << self.retries.min(DOUBLINGS));
+        self.next_try = now.saturating_add(pause);
+    }
+
+    fn refuse(&mut self, now: Duration) {
+        if self.times > 0 && now.saturating_sub(self.refused_at) >= NEW_INCIDENT {
+            self.times = 0;
+            self.retries = 0;
+        }
+        self.times = self.times.saturating_add(1);
+        self.refused_at = now;
+        self.works = false;
+        self.pause(now);
     }
 }
 
@@ -110,46 +181,32 @@ impl Refusals {
         }
     }
 
-    /// Whether a call may try this version: not in the 10 s after it was refused three times in a
-    /// row. Then one call may, and the others wait for what it finds.
-    pub(crate) fn may_try(&self, version: &VersionId, now: Duration) -> bool {
+    /// Leave for a call to try this version, unless it is left alone; then the call waits for what
+    /// others find. A version that is current and was never refused is free for all.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        version: &VersionId,
+        is_proven: bool,
+        now: Duration,
+    ) -> Option<Try> {
         let mut state = self.state();
-        let mut refused = state.refused.iter_mut();
-        let Some(it) = refused.find(|it| it.version == *version && it.is_left_alone()) else {
-            return true;
+        let is_counted = match state.record(version) {
+            Some(record) => record.begin(now)?,
+            None if is_proven => false,
+            None => {
+                let mut record = Record::new(version.clone(), now);
+                let is_counted = record.begin(now)?;
+                state.remember(record);
+                is_counted
+            }
         };
-        let may = now.saturating_sub(it.since) >= COOL_DOWN;
-        if may {
-            it.since = now;
-        }
-        may
-    }
-
-    pub(crate) fn refused(&self, version: &VersionId, now: Duration) {
-        let mut state = self.state();
-        let known = state.refused.iter().position(|it| it.version == *version);
-        let earlier = known.and_then(|at| state.refused.remove(at));
-        let earlier = earlier.filter(|it| now.saturating_sub(it.since) < COOL_DOWN);
-        state.refused.push_front(Refused {
+        drop(state);
+        Some(Try {
+            refusals: self.clone(),
             version: version.clone(),
-            times: earlier.map_or(1, |it| it.times.saturating_add(1)),
-            since: now,
-        });
-        state.refused.truncate(REMEMBERED);
-    }
-
-    /// It works after all. A call that `began` before the last refusal says nothing: a session opened
-    /// earlier outlives its password.
-    pub(crate) fn accepted(&self, version: &VersionId, began: Duration) {
-        let mut state = self.state();
-        let before = state.refused.len();
-        state
-            .refused
-            .retain(|it| it.version != *version || it.since > began);
-        if state.refused.len() < before {
-            drop(state);
-            self.tell_news();
-        }
+            began: now,
+            is_counted,
+        })
     }
 
     pub(super) fn tell_news(&self) {
@@ -198,16 +255,68 @@ impl Refusals {
         }
     }
 
-    /// How long until somebody may try a refused version again.
+    /// How long until somebody may try a version that is left alone.
     fn next_try_in(&self, now: Duration) -> Option<Duration> {
         let state = self.state();
-        let left_alone = state.refused.iter().filter(|it| it.is_left_alone());
-        let pauses = left_alone.map(|it| it.since.saturating_add(COOL_DOWN).saturating_sub(now));
+        let left_alone = state.records.iter().filter(|it| it.is_left_alone());
+        let pauses = left_alone.map(|it| it.next_try.saturating_sub(now));
         pauses.filter(|pause| !pause.is_zero()).min()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One call under way with a single user's credential; dropping it ends it without a verdict.
+pub(crate) struct Try {
+    refusals: Arc<Refusals>,
+    version: VersionId,
+    began: Duration,
+    is_counted: bool,
+}
+
+impl Try {
+    pub(crate) fn refused(self, now: Duration) {
+        let mut state = self.refusals.state();
+        if let Some(record) = state.record(&self.version) {
+            record.refuse(now);
+        } else {
+            let mut record = Record::new(self.version.clone(), now);
+            record.refuse(now);
+            state.remember(record);
+        }
+    }
+
+    /// It works after all. A call that began before the last refusal says nothing: a session opened
+    /// earlier outlives its password.
+    pub(crate) fn accepted(self) {
+        let mut state = self.refusals.state();
+        let Some(record) = state.record(&self.version) else {
+            return;
+        };
+        let is_stale = record.times > 0 && record.refused_at > self.began;
+        if record.works || is_stale {
+            return;
+        }
+        record.works = true;
+        record.times = 0;
+        record.retries = 0;
+        drop(state);
+        self.refusals.tell_news();
+    }
+}
+
+impl Drop for Try {
+    fn drop(&mut self) {
+        if !self.is_counted {
+            return;
+        }
+        if let Some(record) = self.refusals.state().record(&self.version) {
+            record.in_flight = record.in_flight.saturating_sub(1);
+        }
+        // There may be leave for another, or a pause to wait for.
+        self.refusals.tell_news();
     }
 }
 

@@ -4,8 +4,12 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::Secrets;
-use crate::{keyring::FlipWait, snapshot::Held, source::VersionId};
+use super::{Secrets, TryError};
+use crate::{
+    keyring::{FlipWait, Try},
+    snapshot::Held,
+    source::VersionId,
+};
 
 /// How long a single user's call waits for the flip by default: AWS's own rotations leave some
 /// seconds between the new password and the label.
@@ -25,6 +29,12 @@ pub enum CredentialKind {
     Overlapping,
     /// One user, whose old password ends at the moment at which the new one is set ("single user"
     /// there).
+    ///
+    /// Each login with a dead one brings the account nearer to being locked. In ten minutes in which
+    /// no call succeeds, the calls of one keyring make at most nine refused logins with one version:
+    /// three, then one each after pauses of 10, 20, 40, 80, 160 and 160 s; and beyond them those that
+    /// were under way at the first refusal. Each replica has nine of its own. Once the keyring is
+    /// dropped, nothing is counted.
     #[non_exhaustive]
     SingleUser {
         /// How long a call waits for the new one to become current.
@@ -146,9 +156,11 @@ impl<T: Send + Sync + 'static> Secrets<T> {
     ///
     /// The previous one is never tried: it is dead, and each login with it brings the account
     /// nearer to being locked. For the same reason a version that was refused three times in a row, by
-    /// whichever calls, is left alone; once in 10 s one of them may try it again. Each is tried at
-    /// most once by a call, and none that was revoked; only where a call could try nothing at all,
-    /// it tries the newest current one, for its error.
+    /// whichever calls, is left alone: after 10 s one of them may try it again, and after each further
+    /// refusal the pause doubles, up to 160 s. Once it was refused, and before it was seen to work where
+    /// it is pending or was waited for, calls under way count as refused, so that no crowd knocks at
+    /// once; let `op` be a login or a short call, because others may wait for its end. Each is tried at most once by a call, and none that was revoked; a call that may try
+    /// nothing within its wait ends with [`TryError::LeftAlone`] and without a login.
     ///
     /// With `sqlx` the code is that of `error.as_database_error()`; `examples/postgres` shows it whole,
     /// with a pool and with connections of one's own.
@@ -156,7 +168,7 @@ impl<T: Send + Sync + 'static> Secrets<T> {
     /// ```
     /// use std::sync::Arc;
     ///
-    /// use tower_secrets::{Attempt, CredentialKind, Secrets};
+    /// use tower_secrets::{Attempt, CredentialKind, Secrets, TryError};
     /// # struct Connection;
     /// # struct Error;
     /// # impl Error { fn code(&self) -> Option<&str> { None } }
@@ -169,7 +181,7 @@ impl<T: Send + Sync + 'static> Secrets<T> {
     ///     database_password: String,
     /// }
     ///
-    /// async fn session(secrets: &Secrets<App>) -> Result<Connection, Error> {
+    /// async fn session(secrets: &Secrets<App>) -> Result<Connection, TryError<Error>> {
     ///     let log_in = |app: Arc<App>| async move {
     ///         let connection = connect(&app.database_password).await;
     ///         connection.map_err(|error| match error.code() {
@@ -183,19 +195,24 @@ impl<T: Send + Sync + 'static> Secrets<T> {
     /// ```
     ///
     /// # Errors
-    /// That of `op` with the newest credential tried, or the first [`Attempt::Other`] (for
-    /// `Overlapping`, before the previous one).
+    /// [`TryError::Failed`] with that of `op`: the newest credential's, or the first
+    /// [`Attempt::Other`] (for `Overlapping`, before the previous one). For a single user also
+    /// [`TryError::LeftAlone`] and [`TryError::Untrusted`], after which `op` was not called at all.
     ///
     /// # Cancellation safety
     /// Dropping the future drops the call in progress and ends its waiting; a refresh that was asked
     /// for goes on.
-    pub async fn try_each_as<R, E, F, Fut>(&self, kind: CredentialKind, op: F) -> Result<R, E>
+    pub async fn try_each_as<R, E, F, Fut>(
+        &self,
+        kind: CredentialKind,
+        op: F,
+    ) -> Result<R, TryError<E>>
     where
         F: FnMut(Arc<T>) -> Fut,
         Fut: Future<Output = Result<R, Attempt<E>>>,
     {
         match kind {
-            CredentialKind::Overlapping => self.try_overlapping(op).await,
+            CredentialKind::Overlapping => self.try_overlapping(op).await.map_err(TryError::Failed),
             CredentialKind::SingleUser { flip_wait } => self.try_single_user(flip_wait, op).await,
         }
     }
@@ -238,7 +255,11 @@ impl<T: Send + Sync + 'static> Secrets<T> {
         }
     }
 
-    async fn try_single_user<R, E, F, Fut>(&self, wait: Duration, mut op: F) -> Result<R, E>
+    async fn try_single_user<R, E, F, Fut>(
+        &self,
+        wait: Duration,
+        mut op: F,
+    ) -> Result<R, TryError<E>>
     where
         F: FnMut(Arc<T>) -> Fut,
         Fut: Future<Output = Result<R, Attempt<E>>>,
@@ -249,17 +270,22 @@ impl<T: Send + Sync + 'static> Secrets<T> {
         let mut waiting: Option<(FlipWait, Instant)> = None;
         loop {
             let newest = self.newest();
-            if let Some(held) = newest.next_to_try(&tried, is_refreshed) {
-                let began = self.snapshot.clock.now().mono;
+            let leave = newest.next_to_try(&tried, is_refreshed, waiting.is_some());
+            if let Some((held, leave)) = leave {
                 let error = match op(held.bundle.clone()).await {
                     Ok(result) => {
-                        self.note_accepted(&held.id, began);
+                        if let Some(leave) = leave {
+                            leave.accepted();
+                        }
                         return Ok(result);
                     }
-                    Err(Attempt::Other(error)) => return Err(error),
+                    Err(Attempt::Other(error)) => return Err(TryError::Failed(error)),
                     Err(Attempt::Unauthenticated(error)) => error,
                 };
-                self.note_refused(&held.id);
+                let now = self.snapshot.clock.now().mono;
+                if let Some(leave) = leave {
+                    leave.refused(now);
+                }
                 let is_current = held.id == *newest.version();
                 let is_older = is_current && newest.has_tried_pending(&tried);
                 if refusal.is_none() || !is_older {
@@ -288,29 +314,47 @@ impl<T: Send + Sync + 'static> Secrets<T> {
                 waiting = Some((flip, Instant::now() + wait.min(LONGEST_WAIT)));
             }
         }
-        drop(waiting);
-        match refusal {
-            Some(error) => Err(error),
-            None => op(self.newest().bundle())
-                .await
-                .map_err(Attempt::into_error),
-        }
+        Err(refusal.map_or_else(|| self.newest().why_nothing(), TryError::Failed))
     }
 
-    /// What a single user's call may try next: current, else pending.
-    fn next_to_try(&self, tried: &[VersionId], with_pending: bool) -> Option<&Held<T>> {
+    /// What a single user's call may try next, current, else pending, with leave to do so (`None`
+    /// where the keyring is gone).
+    fn next_to_try<'a>(
+        &'a self,
+        tried: &[VersionId],
+        with_pending: bool,
+        has_waited: bool,
+    ) -> Option<(&'a Held<T>, Option<Try>)> {
         let keyring = self.snapshot.keyring.upgrade();
         let now = self.snapshot.clock.now();
-        let may_try = |held: &&Held<T>| {
-            !tried.contains(&held.id)
-                && held.trust.holds(now)
-                && keyring
-                    .as_ref()
-                    .is_none_or(|keyring| keyring.refusals.may_try(&held.id, now.mono))
+        let leave = |held: &'a Held<T>, is_proven| {
+            if tried.contains(&held.id) || !held.trust.holds(now) {
+                return None;
+            }
+            match &keyring {
+                Some(keyring) => {
+                    let leave = keyring.refusals.begin(&held.id, is_proven, now.mono)?;
+                    Some((held, Some(leave)))
+                }
+                None => Some((held, None)),
+            }
         };
-        let pending = self.snapshot.pending().filter(|_| with_pending);
-        let mut stages = std::iter::once(&self.snapshot.current).chain(pending);
-        stages.find(may_try)
+        // What was waited for is met by a crowd.
+        let current = leave(&self.snapshot.current, !has_waited);
+        current.or_else(|| {
+            let pending = self.snapshot.pending().filter(|_| with_pending)?;
+            leave(pending, false)
+        })
+    }
+
+    /// Why a single user's call has tried nothing.
+    fn why_nothing<E>(&self) -> TryError<E> {
+        let version = self.version().clone();
+        if self.holds(&self.snapshot.current) {
+            TryError::LeftAlone { version }
+        } else {
+            TryError::Untrusted { version }
+        }
     }
 
     fn has_tried_pending(&self, tried: &[VersionId]) -> bool {
@@ -343,18 +387,5 @@ impl<T: Send + Sync + 'static> Secrets<T> {
         let now = self.snapshot.clock.now().mono;
         let refusals = keyring.refusals.clone();
         Some(refusals.wait_for_flip(self.version().clone(), now))
-    }
-
-    fn note_refused(&self, version: &VersionId) {
-        if let Some(keyring) = self.snapshot.keyring.upgrade() {
-            let now = self.snapshot.clock.now().mono;
-            keyring.refusals.refused(version, now);
-        }
-    }
-
-    fn note_accepted(&self, version: &VersionId, began: Duration) {
-        if let Some(keyring) = self.snapshot.keyring.upgrade() {
-            keyring.refusals.accepted(version, began);
-        }
     }
 }

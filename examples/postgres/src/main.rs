@@ -9,7 +9,7 @@
 use std::{error::Error, sync::Arc, time::Duration};
 
 use sqlx::Row;
-use tower_secrets::{CredentialKind, Keyring, source::File};
+use tower_secrets::{CredentialKind, Keyring, TryError, source::File};
 use tower_secrets_postgres::{App, attempt, with_pool};
 
 #[tokio::main]
@@ -45,7 +45,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// One unit of work takes one view of the secrets, and leaves the rest to `try_each_as`.
-async fn who_am_i(keyring: &Keyring<App>, kind: CredentialKind) -> sqlx::Result<String> {
+async fn who_am_i(
+    keyring: &Keyring<App>,
+    kind: CredentialKind,
+) -> Result<String, TryError<sqlx::Error>> {
     let ask = |app: Arc<App>| async move {
         let row = sqlx::query("SELECT current_user::text, pg_backend_pid()")
             .fetch_one(app.pool())

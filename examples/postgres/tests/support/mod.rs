@@ -191,11 +191,12 @@ struct Counts {
 
 impl Load {
     /// `call` gives what it was served with, such as the user's name.
-    pub fn start<T, F, Fut>(workers: usize, keyring: &Keyring<T>, call: F) -> Self
+    pub fn start<T, E, F, Fut>(workers: usize, keyring: &Keyring<T>, call: F) -> Self
     where
         T: Send + Sync + 'static,
         F: Fn(usize, Secrets<T>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = sqlx::Result<String>> + Send,
+        Fut: Future<Output = Result<String, E>> + Send,
+        E: ToString,
     {
         let (counts, call) = (Arc::new(Counts::default()), Arc::new(call));
         let stop = watch::Sender::new(false);
