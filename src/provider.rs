@@ -63,7 +63,7 @@ impl IdentityProvider {
     }
 
     /// Microsoft Entra ID, tokens of version 2.0 of *any* tenant: `iss` must name the tenant that
-    /// `tid` names. Which tenants are customers of yours is for the handler to decide, by `tid`.
+    /// `tid` names, and be the issuer that the key in the common set is for. Which tenants are customers of yours is for the handler to decide, by `tid`.
     #[must_use]
     pub fn entra_multi_tenant() -> Self {
         Self::new(
