@@ -73,12 +73,12 @@ impl<T: Send + Sync + 'static> Settings<T> {
             Ok(Judge::Own) if self.keyring.has_jwt_key() => {
                 return self.judge_own::<C>(token, secrets);
             }
-            Ok(Judge::Own) => return Err(Refusal::misconfigured().into()),
+            Ok(Judge::Own) => return Err(Refusal::no_jwt_key().into()),
             Err(kind) => return Err(self.refused(token, kind.into(), 0)),
         };
         let Issuer { authority, policy } = issuer;
         if !authority.has_jwt_key() {
-            return Err(Refusal::misconfigured().into());
+            return Err(Refusal::no_jwt_key().into());
         }
         if authority.refuses() {
             return Err(Refusal::stale().into());

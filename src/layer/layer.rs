@@ -1,6 +1,6 @@
 //! The configuration of a layer that verifies tokens.
 
-use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+use std::{fmt, iter, marker::PhantomData, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
@@ -37,6 +37,7 @@ impl<T> JwtRotationLayer<T> {
                 trusted: Vec::new(),
                 realm: Realm::default(),
                 allow_anonymous: false,
+                fault: None,
             }),
             respond: EmptyBody,
             claims: PhantomData,
@@ -81,7 +82,7 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
 
     /// Requires the `iss` of this provider, and tokens that it says are access tokens; the keyring
     /// is one over its [`jwks`](crate::provider::IdentityProvider::jwks). Add the
-    /// [`audience`](Self::audience).
+    /// [`audience`](Self::audience); it is required.
     #[cfg(feature = "jwks")]
     pub fn provider(self, provider: &crate::provider::IdentityProvider) -> Self {
         self.require(|policy| provider.rule(policy))
@@ -144,7 +145,10 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
     }
 
     fn change(mut self, change: impl FnOnce(&mut Settings<T>)) -> Self {
-        change(Arc::make_mut(&mut self.settings));
+        let settings = Arc::make_mut(&mut self.settings);
+        change(settings);
+        let fault = settings.policies().find_map(Policy::fault);
+        settings.fault = fault;
         self
     }
 }
@@ -191,6 +195,15 @@ pub(super) struct Settings<T> {
     pub(super) trusted: Vec<Issuer>,
     pub(super) realm: Realm,
     pub(super) allow_anonymous: bool,
+    /// What is wrong with the rules, so that nobody may be let through by them.
+    pub(super) fault: Option<&'static str>,
+}
+
+impl<T> Settings<T> {
+    fn policies(&self) -> impl Iterator<Item = &Policy> {
+        let trusted = self.trusted.iter().map(|issuer| &issuer.policy);
+        iter::once(&self.policy).chain(trusted)
+    }
 }
 
 impl<T> Clone for Settings<T> {
@@ -201,6 +214,7 @@ impl<T> Clone for Settings<T> {
             trusted: self.trusted.clone(),
             realm: self.realm.clone(),
             allow_anonymous: self.allow_anonymous,
+            fault: self.fault,
         }
     }
 }
@@ -213,12 +227,14 @@ impl<T> fmt::Debug for Settings<T> {
             trusted,
             realm,
             allow_anonymous,
+            fault,
         } = self;
         f.debug_struct("Settings")
             .field("policy", policy)
             .field("trusted", trusted)
             .field("realm", realm)
             .field("allow_anonymous", allow_anonymous)
+            .field("fault", fault)
             .finish_non_exhaustive()
     }
 }

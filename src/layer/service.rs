@@ -52,7 +52,10 @@ where
     fn admit<B>(&self, request: &mut Request<B>, view: View) -> Result<(), Refused> {
         let settings = &*self.settings;
         if !settings.keyring.has_jwt_key() && settings.trusted.is_empty() {
-            return Err(Refusal::misconfigured().into());
+            return Err(Refusal::no_jwt_key().into());
+        }
+        if let Some(fault) = settings.fault {
+            return Err(Refusal::misconfigured(fault).into());
         }
         if settings.keyring.refuses() {
             return Err(Refusal::stale().into());

@@ -286,7 +286,9 @@ async fn okta() {
     let key = SigningKey::new("k");
     let server = KeyServer::serving(&[&key]).await;
     let keyring = builder(Jwks::new(server.keys_url())).build().await.unwrap();
-    let layer = JwtRotationLayer::new(keyring).provider(&provider);
+    let layer = JwtRotationLayer::new(keyring)
+        .provider(&provider)
+        .any_audience();
     let header = json!({ "alg": "EdDSA", "kid": "k", "typ": "application/okta-internal-at+jwt" });
     let token = key.token_of(&header, json!({ "iss": provider.issuer() }));
     assert!(ask_layer(&layer, &token).await.is_err());

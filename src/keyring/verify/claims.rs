@@ -31,6 +31,8 @@ pub(crate) struct ClaimsSet<'a> {
     pub(super) nonce: Option<Skipped>,
     pub(super) at_hash: Option<Skipped>,
     pub(super) c_hash: Option<Skipped>,
+    /// What makes it a security event (RFC 8417, section 2.2), as a logout token is.
+    pub(super) events: Option<Skipped>,
     /// Not the header's: Keycloak says here what a token is.
     pub(super) typ: Option<ClaimedType>,
 }
@@ -137,6 +139,7 @@ enum Name {
     Nonce,
     AtHash,
     CHash,
+    Events,
     Typ,
     #[serde(other)]
     Other,
@@ -168,6 +171,7 @@ impl<'de> Visitor<'de> for Filler<'_, 'de> {
                 Name::Nonce => once(&mut claims.nonce, &mut map),
                 Name::AtHash => once(&mut claims.at_hash, &mut map),
                 Name::CHash => once(&mut claims.c_hash, &mut map),
+                Name::Events => once(&mut claims.events, &mut map),
                 Name::Typ => once(&mut claims.typ, &mut map),
                 Name::Other => map.next_value::<Skipped>().map(drop),
             }?;
