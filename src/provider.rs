@@ -134,6 +134,7 @@ impl IdentityProvider {
         policy.issuers.push(IssuerName::template(&self.issuer));
         policy.accepted_use = AcceptedUse::Access;
         policy.needs_audience = true;
+        policy.providers += 1;
         let claim = self.required_claim.iter();
         let claim = claim.map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         policy.required_claims.extend(claim);

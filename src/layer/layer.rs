@@ -83,6 +83,10 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
     /// Requires the `iss` of this provider, and tokens that it says are access tokens; the keyring
     /// is one over its [`jwks`](crate::provider::IdentityProvider::jwks). Add the
     /// [`audience`](Self::audience); it is required.
+    ///
+    /// There is one provider for the layer's keyring: after a second call every request is answered with
+    /// a 500 that says so. More of them are [trusted](Self::trust), each with a keyring of its own
+    /// ([`Issuer::of`]).
     #[cfg(feature = "jwks")]
     pub fn provider(self, provider: &crate::provider::IdentityProvider) -> Self {
         self.require(|policy| provider.rule(policy))

@@ -56,7 +56,7 @@
 //! | Bearer credentials of a bad form, two `Authorization` headers | 400 | `invalid_request` |
 //! | any token that does not pass | 401 | `invalid_token`, a description fixed by the reason |
 //! | secrets older than the keyring's `refuse_after` | 503 | none |
-//! | a keyring without `.jwt_key(..)`; an issuer's tokens for any audience, unless [`any_audience`](JwtRotationLayer::any_audience) says that it is meant | 500 | none |
+//! | a keyring without `.jwt_key(..)`; an issuer's tokens for any audience, unless [`any_audience`](JwtRotationLayer::any_audience) says that it is meant; two providers over one set of keys | 500 | none |
 //!
 //! How it looks beyond that is a [`Respond`]. A token is read from the header alone, never from
 //! the query string, and the header is marked sensitive for what logs headers further in; a layer

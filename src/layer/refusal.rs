@@ -157,7 +157,8 @@ pub enum RefusalKind {
     /// The secrets are older than the keyring's `refuse_after` allows: 503. Never a 401, or
     /// clients would throw away tokens that are fine.
     Stale,
-    /// The keyring was built without `.jwt_key(..)`, or an issuer is trusted without an audience: 500.
+    /// The keyring was built without `.jwt_key(..)`, or an issuer is trusted without an audience, or
+    /// there are two providers over one set of keys: 500.
     /// The [description](Refusal::description) says which, and what mends it.
     Misconfigured,
 }

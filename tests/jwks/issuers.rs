@@ -277,3 +277,16 @@ async fn an_issuer_without_an_audience_is_a_mistake_that_is_named() {
         assert!(ask_layer(&layer, &token).await.is_ok());
     }
 }
+
+#[tokio::test]
+async fn two_providers_over_one_set_of_keys_are_a_mistake_that_is_named() {
+    let login = Idp::new("1").await;
+    let [one, two] = ["login.example", "partner.example"].map(IdentityProvider::auth0);
+    let layer = JwtRotationLayer::new(login.keyring.clone()).audience(OURS);
+    let layer = layer.provider(&one).provider(&two);
+    for provider in [&one, &two] {
+        let refusal = full_refusal(&layer, &login.token(provider.issuer(), OURS)).await;
+        assert_eq!(refusal.kind(), RefusalKind::Misconfigured);
+        assert!(refusal.description().contains("`.trust(Issuer::of(..))`"));
+    }
+}

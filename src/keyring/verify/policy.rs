@@ -15,6 +15,9 @@ const NO_AUDIENCE: &str = "JwtRotationLayer trusts an issuer whose tokens may be
 const NO_AUDIENCE_TO_COMPARE: &str = "JwtRotationLayer has an `.audience_claim(..)` and nothing to \
                                       compare it with: add `.audience(..)`";
 
+const TWO_PROVIDERS: &str = "JwtRotationLayer has two providers over one set of keys: give each a keyring, \
+                             and `.trust(Issuer::of(..))`";
+
 /// The rules of one configured layer. Change it through [`change`](Self::change) alone, so that
 /// its id stays its own.
 #[derive(Clone, Debug)]
@@ -26,6 +29,8 @@ pub(crate) struct Policy {
     pub(crate) audiences: Vec<String>,
     /// The claim that has the audience where it is not `aud`.
     pub(crate) audience_claim: Option<String>,
+    /// How many providers it has the rules of.
+    pub(crate) providers: usize,
     /// Whether it is a mistake that no audience is named.
     pub(crate) needs_audience: bool,
     /// That it is meant.
@@ -65,7 +70,9 @@ impl Policy {
 
     /// What must be mended before it may judge anything.
     pub(crate) fn fault(&self) -> Option<&'static str> {
-        if !self.audiences.is_empty() || self.any_audience {
+        if self.providers > 1 {
+            Some(TWO_PROVIDERS)
+        } else if !self.audiences.is_empty() || self.any_audience {
             None
         } else if self.audience_claim.is_some() {
             Some(NO_AUDIENCE_TO_COMPARE)
@@ -88,6 +95,7 @@ impl Default for Policy {
             issuers: Vec::new(),
             audiences: Vec::new(),
             audience_claim: None,
+            providers: 0,
             needs_audience: false,
             any_audience: false,
             required_claims: Vec::new(),
