@@ -73,9 +73,13 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
     /// }
     /// ```
     pub fn trust(self, mut issuer: Issuer) -> Self {
-        // The same value may be given to a layer with other claims.
-        issuer.policy.change(|_| ());
-        self.change(|settings| settings.trusted.push(issuer))
+        self.change(|settings| {
+            let longest = settings.policy.max_token_bytes;
+            // Changed in any case: the same value may be given to a layer with other claims.
+            let rules = |policy: &mut Policy| policy.max_token_bytes = longest;
+            issuer.policy.change(rules);
+            settings.trusted.push(issuer);
+        })
     }
 
     token_rules!();
@@ -92,9 +96,13 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
         self.require(|policy| provider.rule(policy))
     }
 
-    /// The length above which a token is refused unread, in bytes. Default: 16 KiB.
+    /// The length above which a token is refused unread, in bytes, whoever issued it. Default: 16 KiB.
     pub fn max_token_bytes(self, bytes: usize) -> Self {
-        self.require(|policy| policy.max_token_bytes = bytes)
+        self.change(|settings| {
+            for policy in settings.policies_mut() {
+                policy.change(|policy| policy.max_token_bytes = bytes);
+            }
+        })
     }
 
     /// Lets a request without a token through as well: its handler gets `Secrets`, and
@@ -123,9 +131,9 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
     pub fn claims<C2>(self) -> JwtRotationLayer<T, C2, P> {
         // Other policies, for what was accepted is remembered together with its claims.
         let this = self.change(|settings| {
-            settings.policy.change(|_| ());
-            let trusted = settings.trusted.iter_mut();
-            trusted.for_each(|issuer| issuer.policy.change(|_| ()));
+            for policy in settings.policies_mut() {
+                policy.change(|_| ());
+            }
         });
         JwtRotationLayer {
             settings: this.settings,
@@ -207,6 +215,11 @@ impl<T> Settings<T> {
     fn policies(&self) -> impl Iterator<Item = &Policy> {
         let trusted = self.trusted.iter().map(|issuer| &issuer.policy);
         iter::once(&self.policy).chain(trusted)
+    }
+
+    fn policies_mut(&mut self) -> impl Iterator<Item = &mut Policy> {
+        let trusted = self.trusted.iter_mut().map(|issuer| &mut issuer.policy);
+        iter::once(&mut self.policy).chain(trusted)
     }
 }
 

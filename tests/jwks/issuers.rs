@@ -290,3 +290,27 @@ async fn two_providers_over_one_set_of_keys_are_a_mistake_that_is_named() {
         assert!(refusal.description().contains("`.trust(Issuer::of(..))`"));
     }
 }
+
+#[tokio::test]
+async fn the_length_of_a_token_is_bounded_alike_for_every_issuer() {
+    let login = Idp::new("1").await;
+    let trusted = || Issuer::new(LOGIN, login.keyring.clone()).audience(OURS);
+    let of_length = |filler: usize| {
+        let claims = json!({ "iss": LOGIN, "aud": OURS, "x": "x".repeat(filler) });
+        login.key.token(claims)
+    };
+    let long = of_length(20_000);
+    let (bytes, too_long) = (long.len(), of_length(20_003));
+    for layer in [
+        JwtRotationLayer::new(app().await)
+            .max_token_bytes(bytes)
+            .trust(trusted()),
+        JwtRotationLayer::new(app().await)
+            .trust(trusted())
+            .max_token_bytes(bytes),
+    ] {
+        assert!(ask_layer(&layer, &long).await.is_ok());
+        let kind = RefusalKind::InvalidToken(VerifyErrorKind::TooLong);
+        assert_eq!(refusal(&layer, &too_long).await, kind);
+    }
+}
