@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_secrets::{
-    Claims, JwtKey, JwtRotationLayer, Keyring, Secrets, VerifyErrorKind,
+    Claims, JwtKey, JwtRotationLayer, Keyring, Secrets, SecretsLayer, VerifyErrorKind,
     layer::{Issuer, Refusal, RefusalKind},
     provider::IdentityProvider,
     source::{Jwks, Memory, Stage},
@@ -313,4 +313,35 @@ async fn the_length_of_a_token_is_bounded_alike_for_every_issuer() {
         let kind = RefusalKind::InvalidToken(VerifyErrorKind::TooLong);
         assert_eq!(refusal(&layer, &too_long).await, kind);
     }
+}
+
+#[tokio::test]
+async fn who_waits_for_an_issuers_key_keeps_the_secrets_that_were_pinned() {
+    let login = Idp::new("1").await;
+    let source = Memory::new(r#"{"api_key":"pinned"}"#);
+    let app = Keyring::<App>::builder(source.clone());
+    let app = app.build().await.unwrap();
+    let tokens = JwtRotationLayer::new(app.clone())
+        .trust(Issuer::new(LOGIN, login.keyring.clone()).audience(OURS))
+        .layer(service_fn(async |request: http::Request<()>| {
+            let secrets = Secrets::<App>::from_extensions(request.extensions()).unwrap();
+            assert_eq!(secrets.api_key, "pinned");
+            Ok::<_, std::convert::Infallible>(http::Response::new(()))
+        }));
+    let next = SigningKey::new("next");
+    login
+        .server
+        .put("/keys", Answer::ok(set(&[&login.key, &next])));
+    let outer = SecretsLayer::new(app.clone()).layer(service_fn(move |request| {
+        let (source, app, tokens) = (source.clone(), app.clone(), tokens.clone());
+        async move {
+            source.rotate(r#"{"api_key":"newer"}"#);
+            app.refresh().await.unwrap();
+            tokens.oneshot(request).await
+        }
+    }));
+    let token = next.token(json!({ "iss": LOGIN, "aud": OURS }));
+    let request = http::Request::builder().header("authorization", format!("Bearer {token}"));
+    let response = outer.oneshot(request.body(()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 200);
 }
