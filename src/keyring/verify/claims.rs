@@ -25,7 +25,7 @@ pub(crate) struct ClaimsSet<'a> {
     pub(super) nbf: Option<NumericDate>,
     pub(super) iat: Option<NumericDate>,
     jti: Option<Text<'a>>,
-    scope: Option<Text<'a>>,
+    scope: Option<Texts<'a>>,
     scp: Option<Texts<'a>>,
     client_id: Option<Text<'a>>,
     pub(super) nonce: Option<Skipped>,
@@ -78,9 +78,9 @@ impl<'a> ClaimsSet<'a> {
 
     /// They are copied: what else the payload holds is not kept in memory.
     pub(crate) fn registered(&self) -> Result<RegisteredClaims, VerifyErrorKind> {
-        let scope = match text(&self.scope)? {
-            Some(scope) => Some(Cow::Borrowed(scope)),
-            None => self.scp()?,
+        let scope = match scope(&self.scope)? {
+            None => scope(&self.scp)?,
+            scope => scope,
         };
         let read = Read {
             iss: text(&self.iss)?,
@@ -95,14 +95,15 @@ impl<'a> ClaimsSet<'a> {
         };
         Ok(read.into())
     }
+}
 
-    fn scp(&self) -> Result<Option<Cow<'_, str>>, VerifyErrorKind> {
-        match &self.scp {
-            None | Some(Texts::Null) => Ok(None),
-            Some(Texts::One(text)) => Ok(Some(Cow::Borrowed(text))),
-            Some(Texts::Several(names)) => Ok(Some(Cow::Owned(scope_of(names)))),
-            Some(Texts::Other) => Err(VerifyErrorKind::WrongClaims),
-        }
+/// A text of names, or an array of them.
+fn scope<'t>(texts: &'t Option<Texts<'_>>) -> Result<Option<Cow<'t, str>>, VerifyErrorKind> {
+    match texts {
+        None | Some(Texts::Null) => Ok(None),
+        Some(Texts::One(text)) => Ok(Some(Cow::Borrowed(text))),
+        Some(Texts::Several(names)) => Ok(Some(Cow::Owned(scope_of(names)))),
+        Some(Texts::Other) => Err(VerifyErrorKind::WrongClaims),
     }
 }
 
