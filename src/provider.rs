@@ -1,7 +1,8 @@
 //! What well-known identity providers put into their access tokens, and where their keys are.
 //!
 //! An [`IdentityProvider`] is a set of values that could all be written by hand: the issuer's name, the
-//! address of its keys, and which tokens of it are access tokens. The audience is yours to add.
+//! address of its keys, and which tokens of it are access tokens. The audience is yours to add: without one, and without
+//! `.any_audience()`, every request is answered with a 500 that says so.
 //!
 //! ```no_run
 //! use tower_secrets::{JwtKey, JwtRotationLayer, Keyring, provider::IdentityProvider};
@@ -63,7 +64,7 @@ impl IdentityProvider {
     }
 
     /// Microsoft Entra ID, tokens of version 2.0 of *any* tenant: `iss` must name the tenant that
-    /// `tid` names. Which tenants are customers of yours is for the handler to decide, by `tid`.
+    /// `tid` names, and be the issuer that the key in the common set is for. Which tenants are customers of yours is for the handler to decide, by `tid`.
     #[must_use]
     pub fn entra_multi_tenant() -> Self {
         Self::new(
@@ -132,6 +133,8 @@ impl IdentityProvider {
     pub(crate) fn rule(&self, policy: &mut Policy) {
         policy.issuers.push(IssuerName::template(&self.issuer));
         policy.accepted_use = AcceptedUse::Access;
+        policy.needs_audience = true;
+        policy.providers += 1;
         let claim = self.required_claim.iter();
         let claim = claim.map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         policy.required_claims.extend(claim);

@@ -146,6 +146,34 @@ async fn all_who_come_wait_for_one_refresh_and_live_on_the_new_generation() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_failures_tokens_ask_less_and_less_until_a_refresh_succeeds() {
+    let (source, keyring) = behind(UnknownKey::new()).await;
+    let junk = token_with(9, Some("junk"), json!({}));
+    let mut events = keyring.subscribe();
+    let mut asked_in_100_s = async || {
+        let mut asked = 0;
+        for _ in 0..100 {
+            assert_eq!(ask(&keyring, &junk).await, Err(VerifyErrorKind::UnknownKey));
+            while let Some(Some(event)) = events.next().now_or_never() {
+                let trigger = Trigger::UnknownKey;
+                asked += usize::from(
+                    matches!(event, Event::ReloadRequested { trigger: it, .. } if it == trigger),
+                );
+            }
+            tokio::time::advance(SECOND).await;
+        }
+        asked
+    };
+    source.fail_next(usize::MAX, down());
+    // At 0 s, and 20, 40 and 80 s after the one before, each up to a tenth longer.
+    assert_eq!(asked_in_100_s().await, 3);
+    source.fail_next(0, down());
+    keyring.refresh().await.unwrap();
+    let asked = asked_in_100_s().await;
+    assert!((9..=10).contains(&asked), "{asked}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn junk_asks_once_in_each_cool_down() {
     let (source, keyring) = behind(UnknownKey::new()).await;
     let good = token(1);

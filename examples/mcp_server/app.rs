@@ -38,7 +38,7 @@ pub(crate) struct Settings {
     pub(crate) issuer: Option<String>,
     /// Take the keys from the issuer, which is asked for them, and none from the secrets
     #[cfg(feature = "jwks")]
-    #[arg(long, requires = "issuer")]
+    #[arg(long, requires_all = ["issuer", "audience"])]
     pub(crate) jwks: bool,
     /// For whom a token must be; not checked unless given
     #[arg(long, value_name = "URL")]

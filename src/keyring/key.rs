@@ -4,8 +4,8 @@
 //! bad key is reported as a bad key and not as a bad document; [`prepare`] judges, before any swap.
 //!
 //! A key has two names. Its [`KeyId`] is what tokens carry as `kid`: public, and chosen by whoever
-//! wrote the JWK, so two different keys may share one. Its *identity* covers the material and the
-//! algorithm and nothing else; windows and revocations go by that.
+//! wrote the JWK, so two different keys may share one. Its *identity* covers the material, the
+//! algorithm and the issuer that a JWK may name, and nothing else; windows and revocations go by that.
 
 use std::{fmt, sync::Arc};
 
@@ -96,6 +96,8 @@ pub(in crate::keyring) const MAX_KID_BYTES: usize = 256;
 ///   *private* JWK with `sign` alone is used, because its public half verifies; one with `verify`
 ///   alone does not sign. A JWK that names a member twice is refused, and a `kid` has at most 256
 ///   bytes.
+/// * A JWK with the member `issuer`, as Microsoft Entra writes it, verifies tokens of that `iss` and
+///   no others; `{tenantid}` in it stands for the token's claim `tid`.
 /// * Of a JWKS, such keys are skipped with a warning, and the rest are used. Two different keys
 ///   with one `kid` are both used.
 ///

@@ -91,7 +91,7 @@ impl RegisteredClaims {
 
     /// What it allows: names with spaces between them ([RFC 8693, section 4.2]). A token without
     /// `scope` may have `scp` instead, as those of Entra (a text) and Okta (an array) do; it is read
-    /// as `scope` then.
+    /// as `scope` then. Either may be an array of names, as `scope` is in those of UAA.
     ///
     /// [RFC 8693, section 4.2]: https://www.rfc-editor.org/rfc/rfc8693#section-4.2
     #[must_use]
@@ -277,6 +277,9 @@ mod tests {
             (json!({ "exp": 1, "scp": ["a", "b"] }), Some("a b")),
             (json!({ "exp": 1, "scp": ["a", "b c", "d"] }), Some("a d")),
             (json!({ "exp": 1, "scope": "a", "scp": ["b"] }), Some("a")),
+            (json!({ "exp": 1, "scope": ["a", "b c", "d"] }), Some("a d")),
+            (json!({ "exp": 1, "scope": ["a"], "scp": "b" }), Some("a")),
+            (json!({ "exp": 1, "scope": [] }), Some("")),
             (json!({ "exp": 1, "scope": "", "scp": "b" }), Some("")),
             (json!({ "exp": 1, "scp": [] }), Some("")),
             (json!({ "exp": 1, "scope": null, "scp": null }), None),
@@ -291,6 +294,8 @@ mod tests {
         for bad in [
             json!({ "exp": 1, "scp": 1 }),
             json!({ "exp": 1, "scp": ["a", 1] }),
+            json!({ "exp": 1, "scope": 1 }),
+            json!({ "exp": 1, "scope": ["a", 1] }),
         ] {
             assert!(serde_json::from_value::<RegisteredClaims>(bad).is_err());
         }

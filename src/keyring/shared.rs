@@ -59,6 +59,7 @@ pub(crate) struct Settings {
     pub(crate) refuse_after: Option<Duration>,
     pub(crate) token_cache: usize,
     pub(crate) unknown_key: UnknownKey,
+    pub(crate) refresh_every: Duration,
 }
 
 pub(super) struct Books<T> {
@@ -123,7 +124,7 @@ impl<T: Send + Sync + 'static> Keyring<T> {
                 keyring: this.clone(),
             };
             Shared {
-                gate: Gate::new(settings.unknown_key.clone()),
+                gate: Gate::new(settings.unknown_key.clone(), settings.refresh_every),
                 cell: Cell::new(frame.compose(&ledger, 1, now)),
                 frame,
                 clock,
@@ -320,6 +321,13 @@ impl<T> Shared<T> {
         answer
             .await
             .unwrap_or_else(|_| Err(RefreshError::stopped()))
+    }
+
+    /// A refresh has ended; those who asked for it are told after this.
+    pub(crate) fn note_refresh(&self, is_good: bool) {
+        if let Some(gate) = &self.gate {
+            gate.note(is_good);
+        }
     }
 
     pub(super) fn waits_for_keys(&self) -> bool {

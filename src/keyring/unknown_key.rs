@@ -17,6 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 /// Nobody means more, and a tenth more of it cannot overflow.
 const LONGEST_COOL_DOWN: Duration = Duration::from_secs(365 * 86_400);
 
+/// No pause after failures is longer, but for a cool-down that is.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
 /// When a token of an unknown key asks for a refresh; given to
 /// [`Builder::refresh_on_unknown_key`](crate::Builder::refresh_on_unknown_key).
 ///
@@ -58,7 +61,8 @@ impl UnknownKey {
     }
 
     /// At most one refresh in this time is asked for by tokens, counted from its beginning; each
-    /// cool-down is drawn up to a tenth longer. Default: 10 s.
+    /// cool-down is drawn up to a tenth longer. After each of them that fails it is twice as long, up to
+    /// the refresh interval or 5 min where that is shorter, until a refresh succeeds. Default: 10 s.
     #[must_use]
     pub fn cool_down(mut self, time: Duration) -> Self {
         self.cool_down = time.min(LONGEST_COOL_DOWN);
@@ -100,6 +104,7 @@ impl Default for UnknownKey {
 /// What all layers over one keyring share.
 pub(super) struct Gate {
     policy: UnknownKey,
+    longest_pause: Duration,
     /// Until when no refresh may be asked for: monotonic, in nanoseconds. Only a hint, for speed.
     opens_at: AtomicU64,
     last: Mutex<Option<Last>>,
@@ -108,7 +113,13 @@ pub(super) struct Gate {
 
 /// The last refresh that was asked for.
 struct Last {
-    next_at: Duration,
+    began: Duration,
+    /// By how much its cool-down is longer than the one that was set.
+    jitter: f64,
+    /// Those in a row that failed before it.
+    failures_before: u32,
+    /// The same with it, where it failed.
+    failures: u32,
     /// Its sender is dropped when it has ended.
     ended: watch::Receiver<()>,
 }
@@ -121,8 +132,9 @@ impl Last {
 
 impl Gate {
     /// `None` where tokens ask for nothing.
-    pub(super) fn new(policy: UnknownKey) -> Option<Self> {
+    pub(super) fn new(policy: UnknownKey, refresh_every: Duration) -> Option<Self> {
         policy.is_on.then(|| Self {
+            longest_pause: LONGEST_PAUSE.min(refresh_every).max(policy.cool_down),
             opens_at: AtomicU64::new(0),
             last: Mutex::default(),
             places: Arc::new(Semaphore::new(policy.max_waiters)),
@@ -145,6 +157,32 @@ impl Gate {
         last.as_ref().is_some_and(|last| !last.has_ended())
     }
 
+    /// A refresh has come to its end, whoever asked for it; its watchers are not told yet.
+    pub(super) fn note(&self, is_good: bool) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(last) = &mut *last else {
+            return;
+        };
+        if is_good {
+            (last.failures_before, last.failures) = (0, 0);
+        } else if !last.has_ended() {
+            last.failures = last.failures_before.saturating_add(1);
+        }
+        self.close(last);
+    }
+
+    fn close(&self, last: &Last) {
+        let next_at = nanos(self.next_at(last));
+        self.opens_at.store(next_at, Ordering::Release);
+    }
+
+    fn next_at(&self, last: &Last) -> Duration {
+        let factor = 2_u32.saturating_pow(last.failures);
+        let pause = self.policy.cool_down.saturating_mul(factor);
+        let pause = pause.min(self.longest_pause).mul_f64(last.jitter);
+        last.began.saturating_add(pause)
+    }
+
     /// Joins the refresh that runs, or asks for one where that is allowed. `None`: there is nothing
     /// to wait for, or no place to wait.
     pub(super) fn enter(
@@ -155,16 +193,17 @@ impl Gate {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let ended = match &*last {
             Some(running) if !running.has_ended() => running.ended.clone(),
-            Some(last) if now < last.next_at => return None,
-            _ => {
+            Some(last) if now < self.next_at(last) => return None,
+            before => {
                 let (end, ended) = watch::channel(());
-                let pause = self.policy.cool_down.mul_f64(1.0 + 0.1 * fastrand::f64());
-                let next_at = now.saturating_add(pause);
-                self.opens_at.store(nanos(next_at), Ordering::Release);
-                *last = Some(Last {
-                    next_at,
+                let failures = before.as_ref().map_or(0, |before| before.failures);
+                self.close(last.insert(Last {
+                    began: now,
+                    jitter: 1.0 + 0.1 * fastrand::f64(),
+                    failures_before: failures,
+                    failures,
                     ended: ended.clone(),
-                });
+                }));
                 ask(end);
                 ended
             }
@@ -208,7 +247,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn gate(policy: UnknownKey) -> (Gate, Mutex<Vec<watch::Sender<()>>>) {
-        (Gate::new(policy).unwrap(), Mutex::default())
+        (Gate::new(policy, 3600 * SECOND).unwrap(), Mutex::default())
     }
 
     #[test]
@@ -227,6 +266,39 @@ mod tests {
         let asked = asked.lock().unwrap().len();
         assert!((9..=10).contains(&asked), "{asked} in 100 s");
         assert_eq!(waiters, asked);
+    }
+
+    #[test]
+    fn the_pause_doubles_with_each_failure_up_to_a_bound() {
+        for (refresh_every, bound) in [(3600, 300), (60, 60), (5, 10)] {
+            let gate = Gate::new(UnknownKey::new(), refresh_every * SECOND).unwrap();
+            let mut now = Duration::ZERO;
+            let mut pause_after = |is_good| {
+                let mut end = None;
+                let _ = gate.enter(now, |it| end = Some(it));
+                assert!(end.is_some(), "closed at {now:?}");
+                gate.note(is_good);
+                // Somebody else's, while that one runs, counts once.
+                gate.note(is_good);
+                drop(end);
+                gate.note(false);
+                let began = now;
+                while !gate.may_admit(now) {
+                    now += SECOND / 10;
+                }
+                (now - began).as_secs_f64()
+            };
+            for n in 1..=40 {
+                let expected = f64::from(10_u32.saturating_mul(2_u32.saturating_pow(n)).min(bound));
+                let pause = pause_after(false);
+                assert!(
+                    (expected..=expected * 1.1 + 0.1).contains(&pause),
+                    "{n}: {pause}"
+                );
+            }
+            let pause = pause_after(true);
+            assert!((10.0..=11.1).contains(&pause), "{pause}");
+        }
     }
 
     #[test]
@@ -264,6 +336,6 @@ mod tests {
                 .is_none()
         );
         assert_eq!(asked.lock().unwrap().len(), 1);
-        assert!(Gate::new(UnknownKey::never()).is_none());
+        assert!(Gate::new(UnknownKey::never(), SECOND).is_none());
     }
 }

@@ -94,6 +94,7 @@ pub(crate) fn verify_with(
     let payload = compact.payload(&mut buffer)?;
     let claims = ClaimsSet::read(payload)?;
     let validity = policy.check(&claims, payload, now)?;
+    let key = signature::key_of_issuer(key, &claims, payload, keys, now)?;
     let claims = read(&claims, payload)?;
     Ok(Verified {
         claims,

@@ -27,9 +27,12 @@ pub struct Issuer {
 
 impl Issuer {
     /// Tokens whose `iss` is this, to be verified with the keys of this keyring and no others. As
-    /// with the layer itself, `exp` is required, and without [`audience`](Self::audience) anybody's
-    /// will do. Tokens that have marks of an ID token are refused
+    /// with the layer itself, `exp` is required. Tokens that have marks of an ID token are refused
     /// ([`access_tokens_only`](Self::access_tokens_only)).
+    ///
+    /// An issuer makes tokens for other services too, so an [`audience`](Self::audience) is required:
+    /// without one, and without [`any_audience`](Self::any_audience), the layer answers every request
+    /// with a 500 that says so.
     ///
     /// A name in braces stands for the token's own claim of that name: the issuer
     /// `https://login.microsoftonline.com/{tid}/v2.0` is any tenant's, and a token must name the
@@ -39,6 +42,7 @@ impl Issuer {
         policy.change(|policy| {
             policy.issuers.push(IssuerName::template(&issuer.into()));
             policy.accepted_use = AcceptedUse::Access;
+            policy.needs_audience = true;
         });
         Self {
             authority: Arc::new(keyring),
@@ -68,7 +72,8 @@ impl Issuer {
 macro_rules! token_rules {
     () => {
         /// Requires an `aud` claim (RFC 7519 section 4.1.3) that names this. Called more than once,
-        /// any of the audiences will do. Default: `aud` is not looked at.
+        /// any of the audiences will do. Default: `aud` is not looked at by a layer; for a
+        /// [provider](crate::provider) and an [`Issuer`](super::Issuer) there is none, and one must be named.
         pub fn audience(self, audience: impl Into<String>) -> Self {
             self.require(|policy| policy.audiences.push(audience.into()))
         }
@@ -76,9 +81,17 @@ macro_rules! token_rules {
         /// Looks for the audience in this claim and not in `aud`, for issuers whose access tokens have
         /// none: Cognito writes the client into `client_id`. It then says which *client* asked for
         /// the token and not for which service it is: a token that the same client got for another
-        /// service of the issuer is accepted too. Default: `aud`.
+        /// service of the issuer is accepted too. Without [`audience`](Self::audience) there is
+        /// nothing to compare it with, and every request is answered with a 500 that says so. Default: `aud`.
         pub fn audience_claim(self, claim: impl Into<String>) -> Self {
             self.require(|policy| policy.audience_claim = Some(claim.into()))
+        }
+
+        /// Takes the tokens of a [provider](crate::provider) or an [`Issuer`](super::Issuer) whoever
+        /// they are for, where no [`audience`](Self::audience) is named: **a token that any other service of
+        /// this issuer was called with is good here too**. For issuers that serve nobody else.
+        pub fn any_audience(self) -> Self {
+            self.require(|policy| policy.any_audience = true)
         }
 
         /// Requires a `sub` claim (RFC 7519 section 4.1.2) that is equal to this. Called more than
@@ -102,13 +115,13 @@ macro_rules! token_rules {
         }
 
         /// Refuses every token with a mark of an ID token (OpenID Connect Core 1.0): `at_hash`,
-        /// `c_hash`, `nonce`, or the claim `typ` of Keycloak's ID, refresh and logout tokens. An
-        /// issuer signs those with the same keys, and an ID token is given to the client, to know
+        /// `c_hash`, `nonce`, or the claim `typ` of Keycloak's ID, refresh and logout tokens; and those
+        /// with `events` (RFC 8417), as logout tokens have. An issuer signs those with the same keys, and an ID token is given to the client, to know
         /// who logged in: it is no permission to call anybody. The surest rule is the
         /// [`audience`](Self::audience), which is the client in an ID token.
         ///
-        /// Without it, only `nonce` makes a difference: that claim alone is allowed, because others
-        /// than OpenID providers use it too.
+        /// Without it, `nonce` and `events` alone are allowed, because others than OpenID providers use
+        /// them too.
         pub fn access_tokens_only(self) -> Self {
             self.require(|policy| policy.accepted_use = AcceptedUse::Access)
         }

@@ -49,9 +49,12 @@ impl From<Refusal> for Refused {
 
 /// Other keys than those that judged a token: newer ones that are there already, or those that a
 /// refresh may bring.
-pub(super) enum Hope {
-    Now,
-    Later(Waiter),
+pub(super) struct Hope {
+    /// `None`: they are there.
+    pub(super) waiter: Option<Waiter>,
+    /// Where the keys are the layer's own, the request lives on the newest; another issuer's change
+    /// nothing of what it has pinned.
+    pub(super) view: View,
 }
 
 enum Judge<'s> {
@@ -73,12 +76,12 @@ impl<T: Send + Sync + 'static> Settings<T> {
             Ok(Judge::Own) if self.keyring.has_jwt_key() => {
                 return self.judge_own::<C>(token, secrets);
             }
-            Ok(Judge::Own) => return Err(Refusal::misconfigured().into()),
+            Ok(Judge::Own) => return Err(Refusal::no_jwt_key().into()),
             Err(kind) => return Err(self.refused(token, kind.into(), 0)),
         };
         let Issuer { authority, policy } = issuer;
         if !authority.has_jwt_key() {
-            return Err(Refusal::misconfigured().into());
+            return Err(Refusal::no_jwt_key().into());
         }
         if authority.refuses() {
             return Err(Refusal::stale().into());
@@ -140,18 +143,17 @@ impl<T: Send + Sync + 'static> Settings<T> {
         let Credentials::Token(token) = credentials(headers) else {
             return None;
         };
-        let (authority, policy): (&dyn Authority, _) = match self.judge_of(token).ok()? {
-            Judge::Own => (&self.keyring, &self.policy),
-            Judge::Other(issuer) => (&*issuer.authority, &issuer.policy),
+        let (authority, policy, view): (&dyn Authority, _, _) = match self.judge_of(token).ok()? {
+            Judge::Own => (&self.keyring, &self.policy, View::Newest),
+            Judge::Other(issuer) => (&*issuer.authority, &issuer.policy, View::Pinned),
         };
         let is_behind = || authority.generation() != refused.generation;
-        if is_behind() {
-            return Some(Hope::Now);
-        }
-        match authority.wait_for_key(token, policy) {
-            Some(waiter) => Some(Hope::Later(waiter)),
-            // The refresh that others waited for may have ended this very moment.
-            None => is_behind().then_some(Hope::Now),
-        }
+        let waiter = if is_behind() {
+            None
+        } else {
+            authority.wait_for_key(token, policy)
+        };
+        // The refresh that others waited for may have ended this very moment.
+        (waiter.is_some() || is_behind()).then_some(Hope { waiter, view })
     }
 }

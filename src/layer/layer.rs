@@ -1,6 +1,6 @@
 //! The configuration of a layer that verifies tokens.
 
-use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+use std::{fmt, iter, marker::PhantomData, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
@@ -37,6 +37,7 @@ impl<T> JwtRotationLayer<T> {
                 trusted: Vec::new(),
                 realm: Realm::default(),
                 allow_anonymous: false,
+                fault: None,
             }),
             respond: EmptyBody,
             claims: PhantomData,
@@ -72,24 +73,36 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
     /// }
     /// ```
     pub fn trust(self, mut issuer: Issuer) -> Self {
-        // The same value may be given to a layer with other claims.
-        issuer.policy.change(|_| ());
-        self.change(|settings| settings.trusted.push(issuer))
+        self.change(|settings| {
+            let longest = settings.policy.max_token_bytes;
+            // Changed in any case: the same value may be given to a layer with other claims.
+            let rules = |policy: &mut Policy| policy.max_token_bytes = longest;
+            issuer.policy.change(rules);
+            settings.trusted.push(issuer);
+        })
     }
 
     token_rules!();
 
     /// Requires the `iss` of this provider, and tokens that it says are access tokens; the keyring
     /// is one over its [`jwks`](crate::provider::IdentityProvider::jwks). Add the
-    /// [`audience`](Self::audience).
+    /// [`audience`](Self::audience); it is required.
+    ///
+    /// There is one provider for the layer's keyring: after a second call every request is answered with
+    /// a 500 that says so. More of them are [trusted](Self::trust), each with a keyring of its own
+    /// ([`Issuer::of`]).
     #[cfg(feature = "jwks")]
     pub fn provider(self, provider: &crate::provider::IdentityProvider) -> Self {
         self.require(|policy| provider.rule(policy))
     }
 
-    /// The length above which a token is refused unread, in bytes. Default: 16 KiB.
+    /// The length above which a token is refused unread, in bytes, whoever issued it. Default: 16 KiB.
     pub fn max_token_bytes(self, bytes: usize) -> Self {
-        self.require(|policy| policy.max_token_bytes = bytes)
+        self.change(|settings| {
+            for policy in settings.policies_mut() {
+                policy.change(|policy| policy.max_token_bytes = bytes);
+            }
+        })
     }
 
     /// Lets a request without a token through as well: its handler gets `Secrets`, and
@@ -118,9 +131,9 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
     pub fn claims<C2>(self) -> JwtRotationLayer<T, C2, P> {
         // Other policies, for what was accepted is remembered together with its claims.
         let this = self.change(|settings| {
-            settings.policy.change(|_| ());
-            let trusted = settings.trusted.iter_mut();
-            trusted.for_each(|issuer| issuer.policy.change(|_| ()));
+            for policy in settings.policies_mut() {
+                policy.change(|_| ());
+            }
         });
         JwtRotationLayer {
             settings: this.settings,
@@ -144,7 +157,10 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
     }
 
     fn change(mut self, change: impl FnOnce(&mut Settings<T>)) -> Self {
-        change(Arc::make_mut(&mut self.settings));
+        let settings = Arc::make_mut(&mut self.settings);
+        change(settings);
+        let fault = settings.policies().find_map(Policy::fault);
+        settings.fault = fault;
         self
     }
 }
@@ -191,6 +207,20 @@ pub(super) struct Settings<T> {
     pub(super) trusted: Vec<Issuer>,
     pub(super) realm: Realm,
     pub(super) allow_anonymous: bool,
+    /// What is wrong with the rules, so that nobody may be let through by them.
+    pub(super) fault: Option<&'static str>,
+}
+
+impl<T> Settings<T> {
+    fn policies(&self) -> impl Iterator<Item = &Policy> {
+        let trusted = self.trusted.iter().map(|issuer| &issuer.policy);
+        iter::once(&self.policy).chain(trusted)
+    }
+
+    fn policies_mut(&mut self) -> impl Iterator<Item = &mut Policy> {
+        let trusted = self.trusted.iter_mut().map(|issuer| &mut issuer.policy);
+        iter::once(&mut self.policy).chain(trusted)
+    }
 }
 
 impl<T> Clone for Settings<T> {
@@ -201,6 +231,7 @@ impl<T> Clone for Settings<T> {
             trusted: self.trusted.clone(),
             realm: self.realm.clone(),
             allow_anonymous: self.allow_anonymous,
+            fault: self.fault,
         }
     }
 }
@@ -213,12 +244,14 @@ impl<T> fmt::Debug for Settings<T> {
             trusted,
             realm,
             allow_anonymous,
+            fault,
         } = self;
         f.debug_struct("Settings")
             .field("policy", policy)
             .field("trusted", trusted)
             .field("realm", realm)
             .field("allow_anonymous", allow_anonymous)
+            .field("fault", fault)
             .finish_non_exhaustive()
     }
 }

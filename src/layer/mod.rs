@@ -56,7 +56,7 @@
 //! | Bearer credentials of a bad form, two `Authorization` headers | 400 | `invalid_request` |
 //! | any token that does not pass | 401 | `invalid_token`, a description fixed by the reason |
 //! | secrets older than the keyring's `refuse_after` | 503 | none |
-//! | a keyring without `.jwt_key(..)` | 500 | none |
+//! | a keyring without `.jwt_key(..)`; an issuer's tokens for any audience, unless [`any_audience`](JwtRotationLayer::any_audience) says that it is meant; two providers over one set of keys | 500 | none |
 //!
 //! How it looks beyond that is a [`Respond`]. A token is read from the header alone, never from
 //! the query string, and the header is marked sensitive for what logs headers further in; a layer
@@ -84,7 +84,8 @@
 //! * It has no mark of a token that is not for calling services: `at_hash` or `c_hash` (OpenID Connect
 //!   Core 1.0, sections 3.1.3.6 and 3.3.2.11, which only ID tokens have) or a claim `typ` of `ID`,
 //!   `Refresh`, `Offline` or `Logout` (Keycloak's). With
-//!   [`access_tokens_only`](JwtRotationLayer::access_tokens_only), and for an [`Issuer`], also no `nonce`.
+//!   [`access_tokens_only`](JwtRotationLayer::access_tokens_only), and for an [`Issuer`], also no `nonce`
+//!   and no `events` (RFC 8417, section 2.2).
 //!
 //! # More than one issuer
 //!

@@ -91,12 +91,19 @@ impl Refusal {
         }
     }
 
-    pub(super) fn misconfigured() -> Self {
+    pub(super) fn no_jwt_key() -> Self {
+        Self::misconfigured(
+            "JwtRotationLayer has no key to verify tokens with: \
+             add `.jwt_key(..)` to the keyring's builder",
+        )
+    }
+
+    /// The description names the mend.
+    pub(super) fn misconfigured(description: &'static str) -> Self {
         Self {
             kind: RefusalKind::Misconfigured,
             challenge: None,
-            description: "JwtRotationLayer has no key to verify tokens with: \
-                          add `.jwt_key(..)` to the keyring's builder",
+            description,
         }
     }
 
@@ -150,7 +157,9 @@ pub enum RefusalKind {
     /// The secrets are older than the keyring's `refuse_after` allows: 503. Never a 401, or
     /// clients would throw away tokens that are fine.
     Stale,
-    /// The keyring was built without `.jwt_key(..)`: 500.
+    /// The keyring was built without `.jwt_key(..)`, or an issuer is trusted without an audience, or
+    /// there are two providers over one set of keys: 500.
+    /// The [description](Refusal::description) says which, and what mends it.
     Misconfigured,
 }
 
@@ -221,15 +230,11 @@ mod tests {
 
     #[test]
     fn faults_of_the_server_challenge_nobody() {
-        for (refusal, status) in [(Refusal::stale(), 503), (Refusal::misconfigured(), 500)] {
+        for (refusal, status) in [(Refusal::stale(), 503), (Refusal::no_jwt_key(), 500)] {
             assert_eq!(refusal.status(), status);
             assert!(refusal.challenge().is_none());
             assert!(refusal.verify_error().is_none());
         }
-        assert!(
-            Refusal::misconfigured()
-                .to_string()
-                .contains(".jwt_key(..)")
-        );
+        assert!(Refusal::no_jwt_key().to_string().contains(".jwt_key(..)"));
     }
 }

@@ -52,7 +52,10 @@ where
     fn admit<B>(&self, request: &mut Request<B>, view: View) -> Result<(), Refused> {
         let settings = &*self.settings;
         if !settings.keyring.has_jwt_key() && settings.trusted.is_empty() {
-            return Err(Refusal::misconfigured().into());
+            return Err(Refusal::no_jwt_key().into());
+        }
+        if let Some(fault) = settings.fault {
+            return Err(Refusal::misconfigured(fault).into());
         }
         if settings.keyring.refuses() {
             return Err(Refusal::stale().into());
@@ -116,11 +119,10 @@ where
         P: Respond<R> + Clone + Send + 'static,
     {
         let waiter = loop {
-            match hope {
-                Hope::Later(waiter) => break waiter,
-                Hope::Now => {}
+            if let Some(waiter) = hope.waiter {
+                break waiter;
             }
-            let refused = match self.admit(&mut request, View::Newest) {
+            let refused = match self.admit(&mut request, hope.view) {
                 Ok(()) => return ResponseFuture::call(self.inner.call(request)),
                 Err(refused) => refused,
             };
@@ -141,7 +143,7 @@ where
         };
         ResponseFuture::wait(Box::pin(async move {
             waiter.wait().await;
-            match ready.admit(&mut request, View::Newest) {
+            match ready.admit(&mut request, hope.view) {
                 Ok(()) => Ok(ready.inner.call(request)),
                 Err(refused) => Err(refuse(&ready.respond, refused.refusal)),
             }

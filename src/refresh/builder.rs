@@ -404,6 +404,7 @@ where
             unknown_key: self
                 .unknown_key
                 .unwrap_or_else(|| refresher.default_unknown_key()),
+            refresh_every: self.refresh_every,
         };
         let start = Instant::now();
         let mut backoff = Backoff::new(self.refresh_every);

@@ -208,7 +208,10 @@ where
         let failed = outcome.as_ref().err().and_then(RefreshError::failed_step);
         let answered = failed != Some(Step::Fetch);
         self.flip_poll_at = answered.then(|| now + jittered(FLIP_INTERVAL));
-        self.with_shared(|shared| note_health(shared, &refresher, &outcome));
+        self.with_shared(|shared| {
+            note_health(shared, &refresher, &outcome);
+            shared.note_refresh(outcome.is_ok());
+        });
         self.refresher = Some(refresher);
         for reply in self.answering.drain(..) {
             if let Reply::Answer(reply) = reply {

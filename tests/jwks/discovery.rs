@@ -109,3 +109,47 @@ async fn keys_over_http_are_not_taken_from_metadata_either() {
     let error = Jwks::discover(&issuer).fetch().await.unwrap_err();
     assert!(error.to_string().contains("is not https"), "{error}");
 }
+
+#[tokio::test]
+async fn whatever_went_wrong_with_the_keys_their_place_is_looked_up_again() {
+    const PLACE: &str = "/.well-known/openid-configuration";
+    let (a, b) = (SigningKey::new("a"), SigningKey::new("b"));
+    for wrong in [
+        Answer::new(500, ""),
+        Answer::new(403, ""),
+        Answer::ok("<html>"),
+        Answer::ok(r#"{"keys":[]}"#),
+    ] {
+        let server = KeyServer::serving(&[&a]).await;
+        let issuer = server.origin.clone();
+        server.put(PLACE, metadata(&server, &issuer));
+        let keyring = keyring(Jwks::discover(&issuer)).await;
+
+        // While there are no metadata either, the place that is known is asked.
+        server.put("/keys", wrong.clone());
+        server.put(PLACE, Answer::new(503, ""));
+        assert!(keyring.refresh().await.is_err());
+        assert!(keyring.refresh().await.is_err());
+        assert!(
+            server
+                .seen()
+                .iter()
+                .any(|seen| seen.path == PLACE && seen.status == 503)
+        );
+        server.put("/keys", Answer::ok(set(&[&a, &b])));
+        assert!(keyring.refresh().await.unwrap().is_swapped());
+        assert!(ask(&keyring, &b.token(json!({}))).await.is_ok());
+        // It is good again, so nothing else is asked.
+        let requests = server.requests();
+        keyring.refresh().await.unwrap();
+        assert_eq!(server.requests(), requests + 1);
+
+        server.put("/keys", wrong);
+        server.put("/moved", Answer::ok(set(&[&b])));
+        let document = json!({ "issuer": issuer, "jwks_uri": format!("{issuer}/moved") });
+        server.put(PLACE, Answer::ok(document.to_string()));
+        assert!(keyring.refresh().await.is_err());
+        assert!(keyring.refresh().await.unwrap().is_swapped());
+        assert!(ask(&keyring, &a.token(json!({}))).await.is_err());
+    }
+}

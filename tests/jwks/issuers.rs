@@ -4,8 +4,9 @@ use serde::Deserialize;
 use serde_json::json;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_secrets::{
-    Claims, JwtKey, JwtRotationLayer, Keyring, Secrets, VerifyErrorKind,
+    Claims, JwtKey, JwtRotationLayer, Keyring, Secrets, SecretsLayer, VerifyErrorKind,
     layer::{Issuer, Refusal, RefusalKind},
+    provider::IdentityProvider,
     source::{Jwks, Memory, Stage},
 };
 
@@ -56,6 +57,13 @@ async fn refusal<T: Send + Sync + 'static>(
     layer: &JwtRotationLayer<T>,
     token: &str,
 ) -> RefusalKind {
+    full_refusal(layer, token).await.kind()
+}
+
+async fn full_refusal<T: Send + Sync + 'static>(
+    layer: &JwtRotationLayer<T>,
+    token: &str,
+) -> Refusal {
     let service = layer.layer(service_fn(async |_: http::Request<()>| {
         Ok::<_, std::convert::Infallible>(http::Response::new(()))
     }));
@@ -65,7 +73,7 @@ async fn refusal<T: Send + Sync + 'static>(
         .extensions()
         .get::<Refusal>()
         .expect("it was let through")
-        .kind()
+        .clone()
 }
 
 #[tokio::test]
@@ -114,7 +122,8 @@ async fn iss_chooses_the_keys_and_no_key_verifies_anothers_token() {
 #[tokio::test]
 async fn the_layers_own_keyring_gives_the_secrets() {
     let login = Idp::new("1").await;
-    let layer = JwtRotationLayer::new(app().await).trust(Issuer::new(LOGIN, login.keyring.clone()));
+    let layer = JwtRotationLayer::new(app().await)
+        .trust(Issuer::new(LOGIN, login.keyring.clone()).audience(OURS));
     let service = layer.layer(service_fn(async |request: http::Request<()>| {
         let secrets = Secrets::<App>::from_extensions(request.extensions()).unwrap();
         let claims: Claims = Claims::from_extensions(request.extensions()).unwrap();
@@ -134,7 +143,7 @@ async fn the_layers_own_keyring_gives_the_secrets() {
 async fn its_own_tokens_pass_beside_them_where_it_has_a_name() {
     let ours = Idp::new("ours").await;
     let login = Idp::new("login").await;
-    let trusting = || Issuer::new(LOGIN, login.keyring.clone());
+    let trusting = || Issuer::new(LOGIN, login.keyring.clone()).audience(OURS);
     let nameless = JwtRotationLayer::new(ours.keyring.clone()).trust(trusting());
     let named = JwtRotationLayer::new(ours.keyring.clone())
         .issuer("us")
@@ -155,8 +164,8 @@ async fn its_own_tokens_pass_beside_them_where_it_has_a_name() {
 async fn an_unknown_key_asks_its_own_issuer_and_no_other() {
     let [login, partner] = [Idp::new("1").await, Idp::new("2").await];
     let layer = JwtRotationLayer::new(app().await)
-        .trust(Issuer::new(LOGIN, login.keyring.clone()))
-        .trust(Issuer::new(PARTNER, partner.keyring.clone()));
+        .trust(Issuer::new(LOGIN, login.keyring.clone()).audience(OURS))
+        .trust(Issuer::new(PARTNER, partner.keyring.clone()).audience(OURS));
     let next = SigningKey::new("next");
     login
         .server
@@ -176,9 +185,11 @@ async fn claims_are_read_as_the_layers_type_whoever_issued_them() {
     }
 
     let login = Idp::new("1").await;
-    let issuer = Issuer::new(LOGIN, login.keyring.clone());
+    let issuer = Issuer::new(LOGIN, login.keyring.clone()).audience(OURS);
     let registered = JwtRotationLayer::new(app().await).trust(issuer.clone());
-    let token = login.key.token(json!({ "iss": LOGIN, "tenant": "t" }));
+    let token = login
+        .key
+        .token(json!({ "iss": LOGIN, "aud": OURS, "tenant": "t" }));
     assert!(ask_layer(&registered, &token).await.is_ok());
     // The same value, after its token was remembered with claims of another type.
     let own = JwtRotationLayer::new(app().await)
@@ -198,12 +209,13 @@ async fn claims_are_read_as_the_layers_type_whoever_issued_them() {
 async fn an_issuers_keyring_without_a_key_is_a_mistake_that_is_named() {
     let keyless = Keyring::<JwtKey>::builder(Memory::new(r#""0123456789abcdef0123456789abcdef""#));
     let keyless = keyless.build().await.unwrap();
-    let layer = JwtRotationLayer::new(app().await).trust(Issuer::new(LOGIN, keyless));
+    let layer =
+        JwtRotationLayer::new(app().await).trust(Issuer::new(LOGIN, keyless).audience(OURS));
     let token = SigningKey::new("1").token(json!({ "iss": LOGIN }));
     assert_eq!(refusal(&layer, &token).await, RefusalKind::Misconfigured);
     let named = JwtRotationLayer::new(app().await).issuer("us");
     let login = Idp::new("1").await;
-    let named = named.trust(Issuer::new(LOGIN, login.keyring.clone()));
+    let named = named.trust(Issuer::new(LOGIN, login.keyring.clone()).audience(OURS));
     let token = login.token("us", OURS);
     assert_eq!(refusal(&named, &token).await, RefusalKind::Misconfigured);
 }
@@ -211,15 +223,16 @@ async fn an_issuers_keyring_without_a_key_is_a_mistake_that_is_named() {
 #[tokio::test]
 async fn an_id_token_is_no_access_token() {
     let login = Idp::new("1").await;
-    let trusting = || Issuer::new(LOGIN, login.keyring.clone());
+    let trusting = || Issuer::new(LOGIN, login.keyring.clone()).audience(OURS);
     let layer = JwtRotationLayer::new(app().await).trust(trusting());
     let lax = JwtRotationLayer::new(app().await).trust(trusting().allow_id_tokens());
     for mark in [
         json!({ "nonce": "n" }),
         json!({ "at_hash": "h" }),
         json!({ "typ": "ID" }),
+        json!({ "events": { "http://schemas.openid.net/event/backchannel-logout": {} } }),
     ] {
-        let mut claims = json!({ "iss": LOGIN });
+        let mut claims = json!({ "iss": LOGIN, "aud": OURS });
         claims
             .as_object_mut()
             .unwrap()
@@ -229,4 +242,106 @@ async fn an_id_token_is_no_access_token() {
         assert_eq!(refusal(&layer, &token).await, kind);
         assert!(ask_layer(&lax, &token).await.is_ok());
     }
+}
+
+#[tokio::test]
+async fn an_issuer_without_an_audience_is_a_mistake_that_is_named() {
+    let login = Idp::new("1").await;
+    let keyring = || login.keyring.clone();
+    let trusting = |issuer: Issuer| JwtRotationLayer::new(keyring()).issuer("us").trust(issuer);
+    let nobodys = Issuer::new(LOGIN, keyring());
+    let of_auth0 = IdentityProvider::auth0("login.example");
+    let token = login.token("https://login.example/", OURS);
+    for layer in [
+        trusting(nobodys.clone()),
+        trusting(Issuer::of(&of_auth0, keyring())),
+        JwtRotationLayer::new(keyring()).provider(&of_auth0),
+        JwtRotationLayer::new(keyring()).audience_claim("client_id"),
+        trusting(nobodys.clone().audience_claim("client_id")),
+    ] {
+        for token in [&*login.token(LOGIN, OURS), &*token, "a.b.c"] {
+            let refusal = full_refusal(&layer, token).await;
+            assert_eq!(refusal.kind(), RefusalKind::Misconfigured);
+            assert_eq!(refusal.status(), 500);
+            assert!(refusal.description().contains("`.audience(..)`"));
+        }
+    }
+    for layer in [
+        trusting(Issuer::of(&of_auth0, keyring()).any_audience()),
+        trusting(Issuer::of(&of_auth0, keyring()).audience(OURS)),
+        JwtRotationLayer::new(keyring())
+            .any_audience()
+            .provider(&of_auth0),
+        JwtRotationLayer::new(keyring()),
+    ] {
+        assert!(ask_layer(&layer, &token).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn two_providers_over_one_set_of_keys_are_a_mistake_that_is_named() {
+    let login = Idp::new("1").await;
+    let [one, two] = ["login.example", "partner.example"].map(IdentityProvider::auth0);
+    let layer = JwtRotationLayer::new(login.keyring.clone()).audience(OURS);
+    let layer = layer.provider(&one).provider(&two);
+    for provider in [&one, &two] {
+        let refusal = full_refusal(&layer, &login.token(provider.issuer(), OURS)).await;
+        assert_eq!(refusal.kind(), RefusalKind::Misconfigured);
+        assert!(refusal.description().contains("`.trust(Issuer::of(..))`"));
+    }
+}
+
+#[tokio::test]
+async fn the_length_of_a_token_is_bounded_alike_for_every_issuer() {
+    let login = Idp::new("1").await;
+    let trusted = || Issuer::new(LOGIN, login.keyring.clone()).audience(OURS);
+    let of_length = |filler: usize| {
+        let claims = json!({ "iss": LOGIN, "aud": OURS, "x": "x".repeat(filler) });
+        login.key.token(claims)
+    };
+    let long = of_length(20_000);
+    let (bytes, too_long) = (long.len(), of_length(20_003));
+    for layer in [
+        JwtRotationLayer::new(app().await)
+            .max_token_bytes(bytes)
+            .trust(trusted()),
+        JwtRotationLayer::new(app().await)
+            .trust(trusted())
+            .max_token_bytes(bytes),
+    ] {
+        assert!(ask_layer(&layer, &long).await.is_ok());
+        let kind = RefusalKind::InvalidToken(VerifyErrorKind::TooLong);
+        assert_eq!(refusal(&layer, &too_long).await, kind);
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_an_issuers_key_keeps_the_secrets_that_were_pinned() {
+    let login = Idp::new("1").await;
+    let source = Memory::new(r#"{"api_key":"pinned"}"#);
+    let app = Keyring::<App>::builder(source.clone());
+    let app = app.build().await.unwrap();
+    let tokens = JwtRotationLayer::new(app.clone())
+        .trust(Issuer::new(LOGIN, login.keyring.clone()).audience(OURS))
+        .layer(service_fn(async |request: http::Request<()>| {
+            let secrets = Secrets::<App>::from_extensions(request.extensions()).unwrap();
+            assert_eq!(secrets.api_key, "pinned");
+            Ok::<_, std::convert::Infallible>(http::Response::new(()))
+        }));
+    let next = SigningKey::new("next");
+    login
+        .server
+        .put("/keys", Answer::ok(set(&[&login.key, &next])));
+    let outer = SecretsLayer::new(app.clone()).layer(service_fn(move |request| {
+        let (source, app, tokens) = (source.clone(), app.clone(), tokens.clone());
+        async move {
+            source.rotate(r#"{"api_key":"newer"}"#);
+            app.refresh().await.unwrap();
+            tokens.oneshot(request).await
+        }
+    }));
+    let token = next.token(json!({ "iss": LOGIN, "aud": OURS }));
+    let request = http::Request::builder().header("authorization", format!("Bearer {token}"));
+    let response = outer.oneshot(request.body(()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 200);
 }

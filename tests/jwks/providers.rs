@@ -159,6 +159,40 @@ async fn entra_for_any_tenant_binds_the_issuer_to_the_token() {
 }
 
 #[tokio::test]
+async fn a_key_of_entras_common_set_is_for_the_issuer_that_it_names() {
+    let [anybodys, consumers, odd] = ["any", "consumers", "odd"].map(SigningKey::new);
+    let consumer_tenant = "9188040d-6c67-4c5b-b112-36a304b66dad";
+    let issuer = |tenant: &str| format!("https://login.microsoftonline.com/{tenant}/v2.0");
+    let jwk = |key: &SigningKey, issuer: Value| {
+        let mut jwk = key.public();
+        jwk["issuer"] = issuer;
+        jwk
+    };
+    let keys = [
+        jwk(&anybodys, json!(issuer("{tenantid}"))),
+        jwk(&consumers, json!(issuer(consumer_tenant))),
+        jwk(&odd, json!([issuer(TENANT)])),
+    ];
+    let server = KeyServer::start().await;
+    server.put("/keys", Answer::ok(json!({ "keys": keys }).to_string()));
+    let keyring = builder(Jwks::new(server.keys_url())).build().await.unwrap();
+    let layer = JwtRotationLayer::new(keyring)
+        .provider(&IdentityProvider::entra_multi_tenant())
+        .audience(CLIENT);
+    let ask = async |key: &SigningKey, tenant: &str| {
+        let claims = json!({ "iss": issuer(tenant), "tid": tenant, "aud": CLIENT });
+        ask_layer(&layer, &key.token(claims)).await.is_ok()
+    };
+    // Twice: the second answer may come from the memory of tokens.
+    for _ in 0..2 {
+        assert!(ask(&anybodys, TENANT).await);
+        assert!(ask(&consumers, consumer_tenant).await);
+        assert!(!ask(&consumers, TENANT).await, "of another issuer");
+        assert!(!ask(&odd, TENANT).await, "skipped");
+    }
+}
+
+#[tokio::test]
 async fn cognito() {
     let provider = IdentityProvider::cognito("eu-central-1", "eu-central-1_EXAMPLE");
     let issuer = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_EXAMPLE";
@@ -252,7 +286,9 @@ async fn okta() {
     let key = SigningKey::new("k");
     let server = KeyServer::serving(&[&key]).await;
     let keyring = builder(Jwks::new(server.keys_url())).build().await.unwrap();
-    let layer = JwtRotationLayer::new(keyring).provider(&provider);
+    let layer = JwtRotationLayer::new(keyring)
+        .provider(&provider)
+        .any_audience();
     let header = json!({ "alg": "EdDSA", "kid": "k", "typ": "application/okta-internal-at+jwt" });
     let token = key.token_of(&header, json!({ "iss": provider.issuer() }));
     assert!(ask_layer(&layer, &token).await.is_err());

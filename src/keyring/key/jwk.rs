@@ -59,7 +59,11 @@ impl<'a> Jwk<'a> {
         } else {
             material.verify_only()
         };
-        PreparedKey::new(material, self.kid()?)
+        let key = PreparedKey::new(material, self.kid()?)?;
+        Ok(match self.text("issuer")? {
+            Some(issuer) => key.bound_to(issuer),
+            None => key,
+        })
     }
 
     fn oct(&self, allow_weak: bool) -> Result<Material, KeyError> {

@@ -6,9 +6,12 @@ use base64_simd::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
 use super::{
-    KeyError, KeyErrorKind, KeyId, SignError, SignErrorKind, algorithm::Algorithm,
-    material::Material, usual_headers::UsualHeaders,
+    KeyError, KeyErrorKind, KeyId, SignError, SignErrorKind,
+    algorithm::{Algorithm, sha256},
+    material::Material,
+    usual_headers::UsualHeaders,
 };
+use crate::keyring::verify::IssuerName;
 
 /// What a key signs at load, to prove that its two halves belong together.
 const PROOF: &[u8] = b"tower-secrets proof of a signing key";
@@ -17,6 +20,9 @@ const PROOF: &[u8] = b"tower-secrets proof of a signing key";
 pub(crate) struct PreparedKey {
     id: KeyId,
     declared: bool,
+    identity: [u8; 32],
+    /// Whose tokens it is for, where its JWK says so.
+    issuer: Option<IssuerName>,
     material: Material,
     usual_headers: UsualHeaders,
 }
@@ -29,8 +35,30 @@ impl PreparedKey {
             usual_headers: UsualHeaders::new(material.algorithm.name(), id.as_str()),
             id,
             declared: kid.is_some(),
+            identity: material.identity,
+            issuer: None,
             material,
         })
+    }
+
+    /// The same key for this issuer's tokens alone: the member `issuer` of the JWKs in key sets that
+    /// issuers share, as those of Microsoft Entra are.
+    pub(super) fn bound_to(self, issuer: &str) -> Self {
+        Self {
+            identity: sha256(&[&self.material.identity, issuer.as_bytes()].concat()),
+            issuer: Some(IssuerName::of_key(issuer)),
+            ..self
+        }
+    }
+
+    /// Whose tokens it is for; `None`: anybody's that the policy allows.
+    pub(in crate::keyring) fn issuer(&self) -> Option<&IssuerName> {
+        self.issuer.as_ref()
+    }
+
+    /// Whether the two differ in their issuers alone, so that a signature of one is of both.
+    pub(in crate::keyring) fn is_twin_of(&self, other: &Self) -> bool {
+        self.material.identity == other.material.identity && self.id == other.id
     }
 
     /// An Ed25519 key that nobody else knows.
@@ -59,12 +87,12 @@ impl PreparedKey {
         self.usual_headers.contains(encoded)
     }
 
-    /// Equal for two keys exactly when their material and their algorithm are equal, whatever they
+    /// Equal for two keys exactly when their material, algorithm and issuer are equal, whatever they
     /// are called: a `kid` is chosen by people and may be used again for another key. A private key
     /// and its public half are the same key here. Not secret, and still not for logs: show
     /// [`id`](Self::id).
     pub(crate) fn identity(&self) -> &[u8; 32] {
-        &self.material.identity
+        &self.identity
     }
 
     /// The algorithm's name, as in `alg`.
@@ -130,6 +158,8 @@ impl fmt::Debug for PreparedKey {
         let Self {
             id,
             declared,
+            identity: _,
+            issuer,
             usual_headers: _,
             material:
                 Material {
@@ -143,6 +173,7 @@ impl fmt::Debug for PreparedKey {
         f.debug_struct("PreparedKey")
             .field("id", id)
             .field("declared", declared)
+            .field("issuer", issuer)
             .field("computed_id", computed_id)
             .field("algorithm", &algorithm.name())
             .field("can_sign", &signing.is_some())

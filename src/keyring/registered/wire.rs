@@ -31,10 +31,14 @@ struct Wire<'a> {
     iat: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     jti: Option<Cow<'a, str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "scope",
+        skip_serializing_if = "Option::is_none"
+    )]
     scope: Option<Cow<'a, str>>,
-    #[serde(default, skip_serializing, deserialize_with = "scp")]
-    scp: Option<String>,
+    #[serde(default, skip_serializing, deserialize_with = "scope")]
+    scp: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     client_id: Option<Cow<'a, str>>,
 }
@@ -121,7 +125,7 @@ impl<'de> Deserialize<'de> for Names<'_> {
     }
 }
 
-fn scp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+fn scope<'de, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'a, str>>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "a string or an array of strings")]
     enum Form {
@@ -131,8 +135,8 @@ fn scp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::
     }
     Ok(match Form::deserialize(deserializer)? {
         Form::Absent(()) => None,
-        Form::One(scope) => Some(scope),
-        Form::Several(names) => Some(scope_of(&names)),
+        Form::One(scope) => Some(scope.into()),
+        Form::Several(names) => Some(scope_of(&names).into()),
     })
 }
 

@@ -61,7 +61,8 @@ impl Policy {
             AcceptedUse::NotId => is_id,
             // What says of itself that it is one may have a nonce: older Keycloaks wrote it there.
             AcceptedUse::Access => {
-                is_id || (claims.nonce.is_some() && claims.typ != Some(ClaimedType::Access))
+                let has_nonce = claims.nonce.is_some() && claims.typ != Some(ClaimedType::Access);
+                is_id || has_nonce || claims.events.is_some()
             }
         };
         if is_refused {

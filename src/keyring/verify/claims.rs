@@ -25,12 +25,14 @@ pub(crate) struct ClaimsSet<'a> {
     pub(super) nbf: Option<NumericDate>,
     pub(super) iat: Option<NumericDate>,
     jti: Option<Text<'a>>,
-    scope: Option<Text<'a>>,
+    scope: Option<Texts<'a>>,
     scp: Option<Texts<'a>>,
     client_id: Option<Text<'a>>,
     pub(super) nonce: Option<Skipped>,
     pub(super) at_hash: Option<Skipped>,
     pub(super) c_hash: Option<Skipped>,
+    /// What makes it a security event (RFC 8417, section 2.2), as a logout token is.
+    pub(super) events: Option<Skipped>,
     /// Not the header's: Keycloak says here what a token is.
     pub(super) typ: Option<ClaimedType>,
 }
@@ -76,9 +78,9 @@ impl<'a> ClaimsSet<'a> {
 
     /// They are copied: what else the payload holds is not kept in memory.
     pub(crate) fn registered(&self) -> Result<RegisteredClaims, VerifyErrorKind> {
-        let scope = match text(&self.scope)? {
-            Some(scope) => Some(Cow::Borrowed(scope)),
-            None => self.scp()?,
+        let scope = match scope(&self.scope)? {
+            None => scope(&self.scp)?,
+            scope => scope,
         };
         let read = Read {
             iss: text(&self.iss)?,
@@ -93,14 +95,15 @@ impl<'a> ClaimsSet<'a> {
         };
         Ok(read.into())
     }
+}
 
-    fn scp(&self) -> Result<Option<Cow<'_, str>>, VerifyErrorKind> {
-        match &self.scp {
-            None | Some(Texts::Null) => Ok(None),
-            Some(Texts::One(text)) => Ok(Some(Cow::Borrowed(text))),
-            Some(Texts::Several(names)) => Ok(Some(Cow::Owned(scope_of(names)))),
-            Some(Texts::Other) => Err(VerifyErrorKind::WrongClaims),
-        }
+/// A text of names, or an array of them.
+fn scope<'t>(texts: &'t Option<Texts<'_>>) -> Result<Option<Cow<'t, str>>, VerifyErrorKind> {
+    match texts {
+        None | Some(Texts::Null) => Ok(None),
+        Some(Texts::One(text)) => Ok(Some(Cow::Borrowed(text))),
+        Some(Texts::Several(names)) => Ok(Some(Cow::Owned(scope_of(names)))),
+        Some(Texts::Other) => Err(VerifyErrorKind::WrongClaims),
     }
 }
 
@@ -137,6 +140,7 @@ enum Name {
     Nonce,
     AtHash,
     CHash,
+    Events,
     Typ,
     #[serde(other)]
     Other,
@@ -168,6 +172,7 @@ impl<'de> Visitor<'de> for Filler<'_, 'de> {
                 Name::Nonce => once(&mut claims.nonce, &mut map),
                 Name::AtHash => once(&mut claims.at_hash, &mut map),
                 Name::CHash => once(&mut claims.c_hash, &mut map),
+                Name::Events => once(&mut claims.events, &mut map),
                 Name::Typ => once(&mut claims.typ, &mut map),
                 Name::Other => map.next_value::<Skipped>().map(drop),
             }?;

@@ -36,6 +36,18 @@ impl IssuerName {
         }
     }
 
+    /// What the member `issuer` of a JWK says: `{tenantid}` there is the claim `tid` of a token.
+    pub(crate) fn of_key(text: &str) -> Self {
+        match text.split_once("{tenantid}") {
+            None => Self::Exact(text.to_owned()),
+            Some((before, after)) => Self::Bound {
+                before: before.to_owned(),
+                claim: "tid".to_owned(),
+                after: after.to_owned(),
+            },
+        }
+    }
+
     /// Whether it may be this one; of a template, the claim is still to be compared.
     pub(crate) fn may_be(&self, iss: &str) -> bool {
         match self {

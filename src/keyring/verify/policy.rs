@@ -10,6 +10,14 @@ use super::IssuerName;
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
 const DEFAULT_MAX_TOKEN_BYTES: usize = 16 * 1024;
 
+const NO_AUDIENCE: &str = "JwtRotationLayer trusts an issuer whose tokens may be for any service: \
+                           add `.audience(..)`, or `.any_audience()` where that is meant";
+const NO_AUDIENCE_TO_COMPARE: &str = "JwtRotationLayer has an `.audience_claim(..)` and nothing to \
+                                      compare it with: add `.audience(..)`";
+
+const TWO_PROVIDERS: &str = "JwtRotationLayer has two providers over one set of keys: give each a keyring, \
+                             and `.trust(Issuer::of(..))`";
+
 /// The rules of one configured layer. Change it through [`change`](Self::change) alone, so that
 /// its id stays its own.
 #[derive(Clone, Debug)]
@@ -21,6 +29,12 @@ pub(crate) struct Policy {
     pub(crate) audiences: Vec<String>,
     /// The claim that has the audience where it is not `aud`.
     pub(crate) audience_claim: Option<String>,
+    /// How many providers it has the rules of.
+    pub(crate) providers: usize,
+    /// Whether it is a mistake that no audience is named.
+    pub(crate) needs_audience: bool,
+    /// That it is meant.
+    pub(crate) any_audience: bool,
     /// Claims that must be there with these texts.
     pub(crate) required_claims: Vec<(String, String)>,
     pub(crate) accepted_use: AcceptedUse,
@@ -40,7 +54,7 @@ pub(crate) enum AcceptedUse {
     /// Not what can only be an ID, refresh or logout token.
     #[default]
     NotId,
-    /// Nor what has a `nonce`.
+    /// Nor what has a `nonce` or `events`.
     Access,
 }
 
@@ -52,6 +66,19 @@ impl Policy {
     /// Whether a token that claims this issuer is for this policy to judge.
     pub(crate) fn names_issuer(&self, iss: &str) -> bool {
         self.issuers.iter().any(|name| name.may_be(iss))
+    }
+
+    /// What must be mended before it may judge anything.
+    pub(crate) fn fault(&self) -> Option<&'static str> {
+        if self.providers > 1 {
+            Some(TWO_PROVIDERS)
+        } else if !self.audiences.is_empty() || self.any_audience {
+            None
+        } else if self.audience_claim.is_some() {
+            Some(NO_AUDIENCE_TO_COMPARE)
+        } else {
+            self.needs_audience.then_some(NO_AUDIENCE)
+        }
     }
 
     /// Makes it another policy.
@@ -68,6 +95,9 @@ impl Default for Policy {
             issuers: Vec::new(),
             audiences: Vec::new(),
             audience_claim: None,
+            providers: 0,
+            needs_audience: false,
+            any_audience: false,
             required_claims: Vec::new(),
             accepted_use: AcceptedUse::default(),
             subjects: Vec::new(),

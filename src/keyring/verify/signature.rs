@@ -1,6 +1,6 @@
 //! Which keys a token may be tried with, and which of them signed it.
 
-use super::{Buffer, Compact, VerifyErrorKind};
+use super::{Buffer, ClaimsSet, Compact, VerifyErrorKind, json::Text};
 use crate::{
     clock::Now,
     keyring::key::{Algorithm, PreparedKey},
@@ -50,6 +50,34 @@ pub(super) fn find_key(
         .find(|(_, held)| held.key.verifies(compact.signing_input, signature))
         .map(|(index, _)| index)
         .ok_or(VerifyErrorKind::BadSignature)
+}
+
+/// A key that is bound to an issuer is for its tokens alone; a twin of it may be bound to another.
+pub(super) fn key_of_issuer(
+    key: usize,
+    claims: &ClaimsSet<'_>,
+    payload: &[u8],
+    keys: &[TrustedKey],
+    now: Now,
+) -> Result<usize, VerifyErrorKind> {
+    let signer = &*keys[key].key;
+    if signer.issuer().is_none() {
+        return Ok(key);
+    }
+    let Some(Text::Is(iss)) = &claims.iss else {
+        return Err(VerifyErrorKind::WrongIssuer);
+    };
+    let fits = |key: &PreparedKey| {
+        key.issuer()
+            .is_none_or(|issuer| issuer.is(iss, payload) == Ok(true))
+    };
+    if fits(signer) {
+        return Ok(key);
+    }
+    trusted(keys, now)
+        .find(|(_, held)| held.key.is_twin_of(signer) && fits(&held.key))
+        .map(|(index, _)| index)
+        .ok_or(VerifyErrorKind::WrongIssuer)
 }
 
 #[derive(Clone, Copy)]

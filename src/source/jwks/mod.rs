@@ -101,6 +101,10 @@ const MIN_FRESHNESS: Duration = Duration::from_secs(60);
 /// The default ceiling over it: that of the refresh interval.
 const MAX_FRESHNESS: Duration = Duration::from_secs(300);
 
+/// How long the metadata are waited for where a place is known already, so that time is left to ask
+/// there.
+const LOOK_UP_LIMIT: Duration = Duration::from_secs(3);
+
 /// A JWKS that an authorization server publishes (RFC 7517, section 5); see the
 /// [module documentation](self).
 pub struct Jwks {
@@ -124,6 +128,8 @@ struct State {
     http: Option<Http>,
     /// Where the issuer has its keys.
     discovered: Option<String>,
+    /// Whether the last request there has failed, or was given up: they may have moved.
+    is_doubted: bool,
     held: Option<Held>,
     /// What was fetched and refused by a later step must not count as fresh.
     published: Option<VersionId>,
@@ -146,8 +152,9 @@ impl Jwks {
 
     /// The key set of this issuer, as its metadata name it: RFC 8414 section 3, else OpenID Connect
     /// Discovery 1.0 section 4. The `issuer` there must be equal to this one to the letter, a `/` at
-    /// the end included. The metadata are read at the first fetch, and again when the place that
-    /// they named is gone (404, 410).
+    /// the end included. The metadata are read at the first fetch, and again after a fetch of the
+    /// set that failed for whatever reason; where they cannot be read then, the place that they named
+    /// before is asked.
     #[must_use]
     pub fn discover(issuer: impl Into<String>) -> Self {
         Self::at(Place::Issuer(issuer.into()))
@@ -229,11 +236,27 @@ impl Jwks {
             Place::Set(url) => return Ok(url.clone()),
             Place::Issuer(issuer) => issuer,
         };
-        if let Some(url) = self.state().discovered.clone() {
-            return Ok(url);
+        let (known, is_doubted) = {
+            let state = self.state();
+            (state.discovered.clone(), state.is_doubted)
+        };
+        let url = match known {
+            None => discovery::jwks_uri(http, issuer).await?,
+            Some(known) if !is_doubted => return Ok(known),
+            Some(known) => {
+                let found = discovery::jwks_uri(http, issuer);
+                match tokio::time::timeout(LOOK_UP_LIMIT, found).await {
+                    Ok(Ok(found)) => found,
+                    Ok(Err(_)) | Err(_) => return Ok(known),
+                }
+            }
+        };
+        let mut state = self.state();
+        if state.discovered.as_ref() != Some(&url) {
+            // It belongs to the place before.
+            state.held.iter_mut().for_each(|held| held.etag = None);
+            state.discovered = Some(url.clone());
         }
-        let url = discovery::jwks_uri(http, issuer).await?;
-        self.state().discovered = Some(url.clone());
         Ok(url)
     }
 
@@ -292,16 +315,11 @@ impl Source for Jwks {
         }
         let http = self.http()?;
         let url = self.url(&http).await?;
-        let answer = self.ask(&http, &url).await;
-        if let Err(error) = &answer
-            && error.kind() == SourceErrorKind::NotFound
-        {
-            let mut state = self.state();
-            state.discovered = None;
-            // It belongs to the place that is gone.
-            state.held.iter_mut().for_each(|held| held.etag = None);
-        }
-        answer.map(|version| self.versions(version))
+        // Until it has answered: the fetch may be given up meanwhile.
+        self.state().is_doubted = true;
+        let version = self.ask(&http, &url).await?;
+        self.state().is_doubted = false;
+        Ok(self.versions(version))
     }
 
     /// Resolves when the last answer ceases to be fresh.

@@ -1,5 +1,7 @@
 //! A key's id and its identity.
 
+use std::collections::HashSet;
+
 use super::{
     super::testing::{SECRET, b64, ec, ed, one, rsa},
     *,
@@ -65,4 +67,24 @@ fn identity_ignores_the_kid_and_respects_the_algorithm() {
     assert_ne!(named.identity(), pss.identity());
     assert_eq!(named.id(), other.id());
     assert_ne!(named.identity(), other.identity());
+}
+
+#[test]
+fn keys_of_two_issuers_are_two_keys() {
+    let jwk = |issuer: &str| {
+        let issuer = json!(issuer);
+        with(
+            &json!({ "kty": "oct", "k": b64([7; 32]), "kid": "k" }),
+            "issuer",
+            issuer,
+        )
+    };
+    let set = json!({ "keys": [jwk("a"), jwk("b"), jwk("a"), without(&jwk("a"), "issuer")] });
+    let set = prepare(&from_json(&set), false).unwrap();
+    let identities: HashSet<_> = set.keys.iter().map(|key| *key.identity()).collect();
+    assert_eq!((set.keys.len(), identities.len()), (3, 3));
+    for bad in [json!(1), json!(null), json!(["a"])] {
+        let bad = from_json(&with(&jwk("a"), "issuer", bad));
+        assert_eq!(refused(&bad).kind(), KeyErrorKind::Malformed);
+    }
 }

@@ -228,7 +228,7 @@ fn what_no_policy_checks_is_the_claims_types_business() {
         (r#"{"exp":1000060,"aud":null}"#, Err(WrongClaims)),
         (r#"{"exp":1000060,"aud":["a",1]}"#, Err(WrongClaims)),
         (r#"{"exp":1000060,"jti":1}"#, Err(WrongClaims)),
-        (r#"{"exp":1000060,"scope":["s"]}"#, Err(WrongClaims)),
+        (r#"{"exp":1000060,"scope":["s",1]}"#, Err(WrongClaims)),
         (r#"{"exp":1000060,"client_id":{}}"#, Err(WrongClaims)),
     ] {
         let verdict = judge_claims_as::<RegisteredClaims>(claims, &policy());

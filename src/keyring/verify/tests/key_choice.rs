@@ -367,3 +367,52 @@ fn orders(typ: Option<&str>, kid: &str) -> Vec<String> {
     .map(|members| format!("{{{members}}}"))
     .into()
 }
+
+#[test]
+fn a_key_with_an_issuer_is_for_its_tokens_alone() {
+    let key = |issuer: Option<&str>| {
+        let mut jwk = json!({ "kty": "oct", "k": b64([1; 32]), "kid": "k" });
+        jwk.as_object_mut()
+            .unwrap()
+            .extend(issuer.map(|issuer| ("issuer".to_owned(), json!(issuer))));
+        trusted(&from_json(&jwk))
+    };
+    let judge = |keys: &[Option<&str>], claims: Value| {
+        let keys: Vec<_> = keys.iter().map(|issuer| key(*issuer)).collect();
+        let mut all = good_claims();
+        all.as_object_mut()
+            .unwrap()
+            .extend(claims.as_object().unwrap().clone());
+        let header = json!({ "alg": "HS256", "kid": "k" });
+        judge(&token(&named(1, "k"), &header, &all), &keys)
+    };
+    let any = Some("https://l.example/{tenantid}/v2.0");
+    let fixed = Some("https://l.example/fixed/v2.0");
+    let of = |tenant: &str, tid: &str| json!({ "iss": format!("https://l.example/{tenant}/v2.0"), "tid": tid });
+    assert_eq!(judge(&[any], of("a", "a")), Ok(0));
+    assert_eq!(judge(&[fixed], of("fixed", "whatever")), Ok(0));
+    for (bound, claims) in [
+        (any, of("a", "b")),
+        (any, of("", "")),
+        (any, of("a/b", "a/b")),
+        (any, json!({ "iss": any })),
+        (any, json!({ "iss": "https://l.example/a/v2.0" })),
+        (any, json!({ "tid": "a" })),
+        (fixed, of("a", "a")),
+        (fixed, json!({ "iss": 1 })),
+        (fixed, json!({})),
+        (Some(""), json!({})),
+    ] {
+        assert_eq!(
+            judge(&[bound], claims.clone()),
+            Err(WrongIssuer),
+            "{claims}"
+        );
+    }
+    // The same key under the same id for two issuers, and for anybody.
+    assert_eq!(judge(&[fixed, any], of("a", "a")), Ok(1));
+    assert_eq!(judge(&[any, fixed], of("fixed", "b")), Ok(1));
+    assert_eq!(judge(&[any, fixed], of("a", "b")), Err(WrongIssuer));
+    assert_eq!(judge(&[fixed, None], of("a", "b")), Ok(1));
+    assert_eq!(judge(&[None, fixed], json!({})), Ok(0));
+}

@@ -18,6 +18,8 @@ fn marks_of_an_id_token() {
         (r#","typ":1"#, Ok(()), Ok(())),
         (r#","nonce":"n""#, Ok(()), Err(WrongUse)),
         (r#","nonce":"n","typ":"Bearer""#, Ok(()), Ok(())),
+        (r#","events":{}"#, Ok(()), Err(WrongUse)),
+        (r#","events":{},"typ":"Bearer""#, Ok(()), Err(WrongUse)),
         (r#","at_hash":"h""#, Err(WrongUse), Err(WrongUse)),
         (r#","c_hash":"h""#, Err(WrongUse), Err(WrongUse)),
         (
