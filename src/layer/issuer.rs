@@ -73,7 +73,7 @@ macro_rules! token_rules {
     () => {
         /// Requires an `aud` claim (RFC 7519 section 4.1.3) that names this. Called more than once,
         /// any of the audiences will do. Default: `aud` is not looked at by a layer; for a
-        /// [provider](crate::provider) and an [`Issuer`](super::Issuer) there is none, and one must be named.
+        /// provider and an [`Issuer`](super::Issuer) there is none, and one must be named.
         pub fn audience(self, audience: impl Into<String>) -> Self {
             self.require(|policy| policy.audiences.push(audience.into()))
         }
@@ -87,7 +87,7 @@ macro_rules! token_rules {
             self.require(|policy| policy.audience_claim = Some(claim.into()))
         }
 
-        /// Takes the tokens of a [provider](crate::provider) or an [`Issuer`](super::Issuer) whoever
+        /// Takes the tokens of a provider or an [`Issuer`](super::Issuer) whoever
         /// they are for, where no [`audience`](Self::audience) is named: **a token that any other service of
         /// this issuer was called with is good here too**. For issuers that serve nobody else.
         pub fn any_audience(self) -> Self {

@@ -14,7 +14,6 @@ const NO_AUDIENCE: &str = "JwtRotationLayer trusts an issuer whose tokens may be
                            add `.audience(..)`, or `.any_audience()` where that is meant";
 const NO_AUDIENCE_TO_COMPARE: &str = "JwtRotationLayer has an `.audience_claim(..)` and nothing to \
                                       compare it with: add `.audience(..)`";
-
 const TWO_PROVIDERS: &str = "JwtRotationLayer has two providers over one set of keys: give each a keyring, \
                              and `.trust(Issuer::of(..))`";
 
