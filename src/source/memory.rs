@@ -1,6 +1,7 @@
 //! Versions put in by the program itself.
 
 use std::{
+    collections::VecDeque,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -11,6 +12,9 @@ use std::{
 use tokio::sync::watch;
 
 use super::{Source, SourceError, Version, VersionId, Versions, version::Side};
+
+/// How many versions that are used no more are remembered: a soak rotates without end.
+const REMEMBERED: usize = 1024;
 
 /// A source whose versions are set by the program, to test a server against rotations, outages
 /// and revocations.
@@ -55,7 +59,7 @@ struct State {
     failures: usize,
     failure: Option<SourceError>,
     published: Option<VersionId>,
-    drained: Vec<VersionId>,
+    drained: VecDeque<VersionId>,
 }
 
 impl Memory {
@@ -67,7 +71,7 @@ impl Memory {
             failures: 0,
             failure: None,
             published: None,
-            drained: Vec::new(),
+            drained: VecDeque::new(),
         };
         Self {
             shared: Arc::new(Shared {
@@ -172,10 +176,10 @@ impl Memory {
         self.lock().published.clone()
     }
 
-    /// The versions that a keyring uses no more, in the order in which it said so.
+    /// The versions that a keyring uses no more, in the order in which it said so; the last 1,024.
     #[must_use]
     pub fn drained_versions(&self) -> Vec<VersionId> {
-        self.lock().drained.clone()
+        self.lock().drained.iter().cloned().collect()
     }
 
     fn change<R>(&self, apply: impl FnOnce(&mut State) -> R) -> R {
@@ -240,7 +244,10 @@ impl Source for Memory {
     }
 
     fn drained(&self, versions: &[VersionId], _: &[VersionId]) {
-        self.lock().drained.extend_from_slice(versions);
+        let drained = &mut self.lock().drained;
+        drained.extend(versions.iter().cloned());
+        let too_many = drained.len().saturating_sub(REMEMBERED);
+        drained.drain(..too_many);
     }
 
     fn name(&self) -> String {
