@@ -47,6 +47,9 @@ impl Harness for Directory {
 
     const OUTAGE: SourceErrorKind = SourceErrorKind::NotFound;
 
+    /// A folder has no view that stays while its files are read.
+    const MAY_BE_OUTRUN: bool = true;
+
     async fn start(_: &str, document: &str) -> Option<Self> {
         let mut directory = Self {
             root: tempfile::tempdir().unwrap(),

@@ -11,6 +11,9 @@ pub(crate) trait Harness: Sized {
     /// The kind of error while the store is down.
     const OUTAGE: SourceErrorKind;
 
+    /// Whether a writer that never rests may be faster than each reading, which is then refused.
+    const MAY_BE_OUTRUN: bool = false;
+
     /// A store whose only version is this document. `None`, after telling why, where the store
     /// cannot be had.
     fn start(test: &str, document: &str) -> impl Future<Output = Option<Self>>;
