@@ -108,6 +108,7 @@
 
 mod bearer;
 mod challenge;
+mod discovery;
 mod edge;
 mod extract_error;
 mod future;
@@ -118,20 +119,30 @@ mod judge;
     reason = "the file of the `Layer`, beside that of the `Service`"
 )]
 mod layer;
+mod mcp_body;
 mod pinned;
 mod refusal;
+mod require_scopes;
+mod resource_metadata;
+mod resource_url;
 mod respond;
+mod scopes;
 mod secrets_layer;
 mod service;
 
 pub use self::{
     challenge::InvalidRealm,
+    discovery::{Discover, Discovery, NoDiscovery},
     extract_error::{ExtractError, ExtractErrorKind},
     future::ResponseFuture,
     issuer::Issuer,
     layer::JwtRotationLayer,
+    mcp_body::McpBody,
     refusal::{Refusal, RefusalKind},
+    require_scopes::{CheckScopes, RequireScopes},
+    resource_metadata::{InvalidMetadata, ResourceMetadata},
     respond::{EmptyBody, Respond, TextBody},
+    scopes::InvalidScope,
     secrets_layer::{PinSecrets, SecretsLayer},
     service::JwtRotation,
 };

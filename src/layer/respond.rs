@@ -99,7 +99,7 @@ mod tests {
     use crate::layer::{Edge, RefusalKind};
 
     fn refusal() -> Refusal {
-        Refusal::no_credentials(&Edge::default())
+        Refusal::no_credentials(&[], &Edge::default())
     }
 
     #[test]
