@@ -129,8 +129,8 @@ impl<T, C, P, D> JwtRotationLayer<T, C, P, D> {
     }
 
     /// Requires every one of these scopes of every request, besides what handlers and layers further in ask
-    /// for; one that lacks any gets a 403 whose challenge names them all. Without a token there are none, so
-    /// [`allow_anonymous`](Self::allow_anonymous) then lets nobody through. Called more than once, all are
+    /// for; a token that lacks any gets a 403 whose challenge names them all. Without a token there are none,
+    /// so [`allow_anonymous`](Self::allow_anonymous) then lets nobody through. Called more than once, all are
     /// required. Default: none. What a scope is, [`scope_rule`](Self::scope_rule) decides; for a single
     /// route there is [`RequireScopes`](super::RequireScopes).
     ///
@@ -195,8 +195,8 @@ impl<T, C, P, D> JwtRotationLayer<T, C, P, D> {
 
     /// Leaves `Authorization` in the request, marked sensitive, for a second `JwtRotationLayer` further in or
     /// a service that reads it. Default: it is removed once its token is verified, so that nobody hands on a
-    /// token that was issued for this resource alone (MCP 2026-07-28, Security Considerations, forbids it),
-    /// and no log of a request has it.
+    /// token that was issued for this resource alone (MCP 2026-07-28, Authorization, Access Token Privilege
+    /// Restriction), and no log of a request has it.
     pub fn keep_authorization(self) -> Self {
         self.change(|settings| settings.keep_authorization = true)
     }

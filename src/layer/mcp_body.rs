@@ -7,10 +7,13 @@ use http::{
 };
 use serde_json::json;
 
-use super::{Refusal, Respond, TextBody};
+use super::{Refusal, Respond};
 
 const INVALID_REQUEST: i32 = -32600;
 const INTERNAL_ERROR: i32 = -32603;
+
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
 
 static OF_MCP: [HeaderName; 3] = [
     HeaderName::from_static("mcp-protocol-version"),
@@ -23,35 +26,35 @@ static OF_MCP: [HeaderName; 3] = [
 ///
 /// Its `id` is `null`: what the body asks is not looked at (JSON-RPC 2.0 section 5). Its `code` is -32600,
 /// Invalid Request, as rmcp and the Python SDK have it where they refuse a request by its head, and -32603,
-/// Internal error, where the fault is the server's: MCP 2026-07-28 keeps -32000 to -32099 for itself, and
-/// has none for authorization. What a client does next it learns from status and challenge alone.
+/// Internal error, where the fault is the server's: MCP 2026-07-28 leaves nobody a code from -32000 to
+/// -32099, and has none of its own for authorization. What a client does next it learns from status and challenge alone.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct McpBody;
 
 impl<R: From<Bytes>> Respond<R> for McpBody {
     fn respond(&self, refusal: &Refusal) -> Response<R> {
-        if !refusal.is_mcp() {
-            return TextBody.respond(refusal);
-        }
-        let mut response = Response::new(R::from(error_object(refusal)));
+        let (content_type, body) = body(refusal);
+        let mut response = Response::new(R::from(body));
         *response.status_mut() = refusal.status();
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
         response
     }
 }
 
-fn error_object(refusal: &Refusal) -> Bytes {
-    let is_ours = refusal.status().is_server_error();
-    let code = if is_ours {
+/// The media type, and what is of it.
+pub(crate) fn body(refusal: &Refusal) -> (HeaderValue, Bytes) {
+    if !refusal.is_mcp() {
+        let text = Bytes::from_static(refusal.description().as_bytes());
+        return (HeaderValue::from_static(TEXT), text);
+    }
+    let code = if refusal.status().is_server_error() {
         INTERNAL_ERROR
     } else {
         INVALID_REQUEST
     };
     let error = json!({ "code": code, "message": refusal.description() });
     let object = json!({ "jsonrpc": "2.0", "id": null, "error": error });
-    object.to_string().into()
+    (HeaderValue::from_static(JSON), object.to_string().into())
 }
 
 /// The first request of the older wire has no header of MCP's. It must accept both forms of an answer.
@@ -62,9 +65,7 @@ pub(super) fn is_mcp(method: &Method, headers: &HeaderMap) -> bool {
         texts.any(|text| names_media_type(text, media_type))
     };
     OF_MCP.iter().any(|header| headers.contains_key(header))
-        || method == Method::POST
-            && names(CONTENT_TYPE, "application/json")
-            && names(ACCEPT, "text/event-stream")
+        || method == Method::POST && names(CONTENT_TYPE, JSON) && names(ACCEPT, "text/event-stream")
 }
 
 /// RFC 9110 section 8.3.1: without regard to case, parameters aside.
@@ -144,13 +145,13 @@ mod tests {
             ),
         ] {
             let text: Response<Bytes> = McpBody.respond(&refusal);
-            assert_eq!(text.headers()[CONTENT_TYPE], "text/plain; charset=utf-8");
+            assert_eq!(text.headers()[CONTENT_TYPE], TEXT);
             assert_eq!(text.body(), refusal.description().as_bytes());
 
             let refusal = refusal.answering(&method, &headers);
             let json: Response<Bytes> = McpBody.respond(&refusal);
             assert_eq!(json.status(), status);
-            assert_eq!(json.headers()[CONTENT_TYPE], "application/json");
+            assert_eq!(json.headers()[CONTENT_TYPE], JSON);
             assert_eq!(json.body(), object);
         }
     }

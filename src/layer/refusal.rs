@@ -54,17 +54,17 @@ impl Refusal {
         }
     }
 
-    /// `needed` are the scopes that a token will have to grant, beside those that the layer requires.
-    pub(super) fn no_credentials(needed: &[&str], edge: &Edge) -> Self {
-        let description = "this resource needs a bearer token";
-        Self::challenging(RefusalKind::NoCredentials, description, needed, edge)
-    }
-
     /// Whether the request was one of MCP, as far as its head tells: it has a header of MCP's, or it is a
     /// POST of JSON that accepts an event stream. Its client reads a body that is a JSON-RPC error object.
     #[must_use]
     pub fn is_mcp(&self) -> bool {
         self.is_mcp
+    }
+
+    /// `needed` are the scopes that a token will have to grant, beside those that the layer requires.
+    pub(super) fn no_credentials(needed: &[&str], edge: &Edge) -> Self {
+        let description = "this resource needs a bearer token";
+        Self::challenging(RefusalKind::NoCredentials, description, needed, edge)
     }
 
     /// The same, as the answer to a request.
@@ -118,7 +118,7 @@ impl Refusal {
     pub(crate) fn no_token_layer() -> Self {
         Self::misconfigured(
             "no layer has read a token before scopes are asked for: add `JwtRotationLayer::new(keyring)` \
-             around; in axum, the layer that was added last is the outermost",
+             around, in axum after it: the layer that is added last is the outermost",
         )
     }
 
@@ -198,7 +198,8 @@ pub enum RefusalKind {
     /// clients would throw away tokens that are fine.
     Stale,
     /// The keyring was built without `.jwt_key(..)`, or an issuer is trusted without an audience, or
-    /// there are two providers over one set of keys: 500.
+    /// there are two providers over one set of keys, or a layer misses what one further out should have
+    /// left: 500.
     /// The [description](Refusal::description) says which, and what mends it.
     Misconfigured,
 }
