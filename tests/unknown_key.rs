@@ -80,6 +80,7 @@ fn request(token: &str) -> Request<()> {
 
 /// What the request lived on: the generations of its secrets and of its claims.
 async fn inner(request: Request<()>) -> Result<Response<()>, Infallible> {
+    assert!(!request.headers().contains_key("authorization"));
     let secrets = Secrets::<App>::from_extensions(request.extensions()).unwrap();
     let caller = request.extensions().get::<Authentication>().unwrap();
     let seen = (secrets.generation(), caller.generation());

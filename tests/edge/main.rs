@@ -10,11 +10,14 @@ use serde_json::{Value, json};
 use tower_secrets::{JwtKey, Keyring, RegisteredClaims, clock::TokioClock, source::Memory};
 
 mod authentication;
+mod authorization;
+mod discovery;
 #[cfg(feature = "axum")]
 mod extract;
 #[cfg(feature = "rmcp")]
 mod mcp;
 mod readiness;
+mod scopes;
 mod service;
 #[cfg(feature = "rmcp")]
 mod streams;
