@@ -181,6 +181,8 @@ pub(crate) struct TrustedKey {
     pub(crate) trust: Arc<Trust>,
     /// What the same key was called in other versions.
     pub(crate) other_names: Arc<[KeyId]>,
+    /// From when on it signs: monotonic.
+    pub(crate) signs_from: Duration,
 }
 
 /// What is said of the key that verified a token; shared, so that saying it costs one count.
@@ -280,9 +282,9 @@ impl<T> Snapshot<T> {
         previous.chain([&self.current.id])
     }
 
-    /// The keys of the current version.
-    pub(crate) fn current_keys(&self) -> impl Iterator<Item = &TrustedKey> {
-        self.keys.iter().filter(|held| held.stage == Stage::Current)
+    /// The keys of one stage.
+    pub(crate) fn keys_of(&self, stage: Stage) -> impl Iterator<Item = &TrustedKey> {
+        self.keys.iter().filter(move |held| held.stage == stage)
     }
 
     /// The bundle that was current before, while it is trusted.

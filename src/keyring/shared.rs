@@ -60,6 +60,8 @@ pub(crate) struct Settings {
     pub(crate) token_cache: usize,
     pub(crate) unknown_key: UnknownKey,
     pub(crate) refresh_every: Duration,
+    /// How long a key is needed after it has signed a token, leeway included.
+    pub(crate) token_life: Duration,
 }
 
 pub(super) struct Books<T> {
