@@ -4,14 +4,20 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::Engine;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use support::{ask, token};
 use tower_secrets::{
     BuildError, Builder, JwtKey, KeyId, Keyring,
     clock::TokioClock,
-    source::{Memory, Stage},
+    source::{Memory, Stage, Version, Versions},
 };
 
 #[derive(Deserialize)]
@@ -30,6 +36,18 @@ fn doc(key: u32) -> String {
 
 fn edited(key: u32, edition: u32) -> String {
     format!(r#"{{"jwt":"key number {key:03} of thirty-two bytes","other":{edition}}}"#)
+}
+
+/// A private Ed25519 key of its own.
+fn private(number: u8) -> String {
+    let seed = [number; 32];
+    let pair = Ed25519KeyPair::from_seed_unchecked(&seed).unwrap();
+    let b64 = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+    let key = json!({
+        "kty": "OKP", "crv": "Ed25519", "kid": format!("key-{number}"),
+        "x": b64(pair.public_key().as_ref()), "d": b64(&seed),
+    });
+    json!({ "jwt": key }).to_string()
 }
 
 fn builder(store: &Memory) -> Builder<App> {
@@ -178,20 +196,65 @@ async fn a_process_started_in_the_middle_of_a_rotation_waits_like_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_to_the_end_of_the_window_the_new_key_signs() {
-    let store = Memory::new(doc(1));
-    let keyring = builder(&store)
-        .activation_delay(REFRESH)
-        .token_lifetime(5 * MINUTE)
-        .build()
-        .await
-        .unwrap();
-    store.rotate(doc(2));
+async fn verifiers_elsewhere_get_the_public_keys_of_all_stages() {
+    let store = Memory::new(private(1));
+    let keyring = keyring(&store).await;
+    store.rotate(private(2));
     keyring.refresh().await.unwrap();
-    let token = token(&keyring.signer());
-    assert_eq!(ask(&keyring, &token).await, Ok(Stage::Previous));
-    tokio::time::advance(REFRESH + SECOND).await;
-    assert_eq!(signs(&keyring).await, Stage::Current);
+    store.stage_pending(private(3));
+    keyring.refresh().await.unwrap();
+
+    let served = keyring.jwks();
+    let set: Value = serde_json::from_str(&served).unwrap();
+    let kids: Vec<_> = set["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| &key["kid"])
+        .collect();
+    assert_eq!(kids, ["key-2", "key-1", "key-3"]);
+    for key in set["keys"].as_array().unwrap() {
+        assert_eq!((&key["use"], &key["alg"]), (&json!("sig"), &json!("EdDSA")));
+        assert!(key.get("d").is_none(), "{key}");
+    }
+
+    // A service that has nothing but this document verifies what is signed now and after the flip.
+    let document = json!({ "jwt": set }).to_string();
+    let elsewhere = self::keyring(&Memory::new(document)).await;
+    assert!(ask(&elsewhere, &token(&keyring.signer())).await.is_ok());
+    store.promote_pending();
+    keyring.refresh().await.unwrap();
+    tokio::time::advance(2 * REFRESH).await;
+    assert!(ask(&elsewhere, &token(&keyring.signer())).await.is_ok());
+
+    keyring.revoke_previous();
+    let set: Value = serde_json::from_str(&keyring.jwks()).unwrap();
+    assert_eq!(set["keys"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_secret_is_in_the_public_set() {
+    let keyring = keyring(&Memory::new(doc(1))).await;
+    assert_eq!(keyring.jwks(), r#"{"keys":[]}"#);
+}
+
+/// A process that was started so long after the flip.
+async fn started_after(flip: Duration) -> Keyring<App> {
+    let replaced_at = SystemTime::now() - flip;
+    let previous = Version::new("1", doc(1)).replaced_at(replaced_at);
+    let store = Memory::new("");
+    store.set(Versions::new(Version::new("2", doc(2))).with_previous(previous));
+    let builder = builder(&store).token_lifetime(5 * MINUTE);
+    builder.build().await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_to_the_end_of_the_window_the_new_key_signs() {
+    // 1,000 s of overlap; a token needs 330 s of it.
+    let early = started_after(Duration::from_secs(660)).await;
+    assert_eq!(signs(&early).await, Stage::Previous);
+    let late = started_after(Duration::from_secs(680)).await;
+    assert_eq!(signs(&late).await, Stage::Current);
 }
 
 #[tokio::test(start_paused = true)]
