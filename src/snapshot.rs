@@ -302,12 +302,21 @@ impl<T> Snapshot<T> {
     }
 }
 
+/// Told when the last reader of a snapshot is gone.
+#[derive(Default)]
+pub(crate) struct Retired {
+    /// Kept for the refresh loop until it looks.
+    pub(crate) for_loop: Notify,
+    pub(crate) for_waiters: Notify,
+}
+
 /// Notifies when dropped.
-pub(crate) struct DropSignal(pub(crate) Arc<Notify>);
+pub(crate) struct DropSignal(pub(crate) Arc<Retired>);
 
 impl Drop for DropSignal {
     fn drop(&mut self) {
-        self.0.notify_one();
+        self.0.for_loop.notify_one();
+        self.0.for_waiters.notify_waiters();
     }
 }
 

@@ -315,6 +315,27 @@ impl<T> Ledger<T> {
         names.filter(|name| *name != key.id()).cloned().collect()
     }
 
+    /// Whether this version was seen here.
+    pub(crate) fn knows(&self, version: &VersionId) -> bool {
+        self.versions.get(version).is_some()
+    }
+
+    /// For how long anything of a version that is not current is still trusted.
+    pub(crate) fn trusted_for(&self, version: &VersionId, now: Now) -> Option<Duration> {
+        let keys = self.replaced.iter().chain(&self.pending_keys);
+        let keys = keys
+            .filter(|held| held.version == *version)
+            .map(|held| &held.trust);
+        let bundles = self.previous.iter().chain(&self.pending_bundle);
+        let bundles = bundles
+            .filter(|held| held.id == *version)
+            .map(|held| &held.trust);
+        let trusted = keys.chain(bundles).filter(|trust| trust.holds(now));
+        trusted
+            .map(|trust| trust.remaining(now).unwrap_or(Duration::MAX))
+            .max()
+    }
+
     /// The bundle of the next snapshot's previous stage.
     pub(crate) fn trusted_previous(&self, now: Now) -> Option<Held<T>> {
         self.previous

@@ -18,6 +18,9 @@ pub use registered::{Audience, RegisteredClaims};
 
 pub(crate) mod ledger;
 
+mod in_flight;
+pub use in_flight::{InUse, ReplacedStatus, UnknownVersion};
+
 mod authority;
 pub(crate) use authority::{Authority, Judged};
 mod refusals;
@@ -31,7 +34,7 @@ pub use signer::Signer;
 
 mod status;
 pub(crate) use status::Refused;
-pub use status::{Failure, Quarantine, RefusedPart, StalePart, Status, VersionStatus};
+pub use status::{Failure, NotSafe, Quarantine, RefusedPart, StalePart, Status, VersionStatus};
 
 pub(crate) mod verify;
 pub use verify::{VerifyError, VerifyErrorKind};
