@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower_secrets::{JwtKey, Keyring, source::Memory};
 
+mod authentication;
 #[cfg(feature = "axum")]
 mod extract;
 #[cfg(feature = "rmcp")]
