@@ -20,7 +20,17 @@
 //! session, each call has its own. Without HTTP (stdio) there is no layer; wrap the server in
 //! [`WithSecrets`], and the same tools work.
 
+mod body;
 mod context;
+mod principal;
+mod request_state;
+mod session;
 mod with_secrets;
 
-pub use self::{context::SecretsContext, with_secrets::WithSecrets};
+pub use self::{
+    body::AnswerBody,
+    context::SecretsContext,
+    request_state::RequestStates,
+    session::{BindSessions, BoundSessions, NoSessionKey, SessionBody, SessionFuture},
+    with_secrets::WithSecrets,
+};
