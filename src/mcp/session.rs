@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -159,6 +159,15 @@ impl fmt::Debug for BindSessions {
 pub struct BoundSessions<S> {
     inner: S,
     shared: Arc<Shared>,
+}
+
+impl<S: fmt::Debug> fmt::Debug for BoundSessions<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { inner, shared: _ } = self;
+        f.debug_struct("BoundSessions")
+            .field("inner", inner)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<S, B, R> Service<Request<B>> for BoundSessions<S>
