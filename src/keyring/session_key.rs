@@ -140,6 +140,29 @@ impl de::Visitor<'_> for TextVisitor {
     fn visit_string<E: de::Error>(self, text: String) -> Result<String, E> {
         Ok(text)
     }
+
+    // serde's own put the value into the error.
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<String, E> {
+        self.refuse("a boolean")
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<String, E> {
+        self.refuse("a number")
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<String, E> {
+        self.refuse("a number")
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<String, E> {
+        self.refuse("a number")
+    }
+}
+
+impl TextVisitor {
+    fn refuse<E: de::Error>(self, found: &'static str) -> Result<String, E> {
+        Err(E::invalid_type(de::Unexpected::Other(found), &self))
+    }
 }
 
 /// What is derived from a session key, once for each version of a bundle.
@@ -280,10 +303,15 @@ mod tests {
             let error = crate::refresh::parse::<App>(document.as_bytes()).unwrap_err();
             assert!(error.contains("`session_key`"), "{error}");
             assert!(error.contains(expected), "{error}");
-            assert!(
-                !error.contains("hunter2") && !error.contains("70000"),
-                "{error}"
-            );
+            let foreign = serde_json::from_str::<App>(document)
+                .unwrap_err()
+                .to_string();
+            for error in [error, foreign] {
+                assert!(
+                    !error.contains("hunter2") && !error.contains("70000"),
+                    "{error}"
+                );
+            }
         }
     }
 }

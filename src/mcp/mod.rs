@@ -19,6 +19,13 @@
 //! [`SecretsLayer`](crate::SecretsLayer) has put in the very request that made the call: within a
 //! session, each call has its own. Without HTTP (stdio) there is no layer; wrap the server in
 //! [`WithSecrets`], and the same tools work.
+//!
+//! # One user apart from another
+//!
+//! [`BindSessions`] is a layer that binds sessions and their events to the user who opened them, and
+//! [`RequestStates`] does so with the state that a client hands back. Both need to know who calls, so
+//! [`JwtRotationLayer`](crate::JwtRotationLayer) stands outside of the MCP service. Whether their keys are
+//! of one process or shared by a fleet is said by name: `of_process()` or `shared(&keyring)`.
 
 mod body;
 mod context;

@@ -17,7 +17,7 @@ use crate::world::{Hands, Replica, bundle, keyring, sessions};
 #[tokio::test]
 async fn a_stock_client_opens_a_new_session_when_its_key_is_gone() {
     let source = Memory::new(bundle("1", "1"));
-    let keyring = keyring(&source, &Hands::new()).await;
+    let keyring = keyring(source.clone(), &Hands::new()).await;
     let sessions = sessions();
     let replica = Replica::sharing(&keyring, &sessions);
     let token = replica.alice().token().unwrap();

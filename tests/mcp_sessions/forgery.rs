@@ -43,7 +43,7 @@ fn derived(secret: &[u8], label: &str) -> [u8; 32] {
 #[tokio::test]
 async fn all_that_is_public_is_of_no_use() {
     let source = Memory::new(bundle("1", "1"));
-    let keyring = keyring(&source, &Hands::new()).await;
+    let keyring = keyring(source.clone(), &Hands::new()).await;
     let replica = Replica::sharing(&keyring, &sessions());
     let real = replica.alice().open().await;
     let session = real.rsplit_once('.').unwrap().0;
@@ -121,7 +121,7 @@ async fn all_that_is_public_is_of_no_use() {
 #[tokio::test]
 async fn claims_that_run_together_are_not_the_same_user() {
     let source = Memory::new(bundle("1", "1"));
-    let replica = Replica::sharing(&keyring(&source, &Hands::new()).await, &sessions());
+    let replica = Replica::sharing(&keyring(source.clone(), &Hands::new()).await, &sessions());
     let users = [
         User(None, Some("ab"), Some("c")),
         User(None, Some("a"), Some("bc")),

@@ -8,10 +8,12 @@ use tower_secrets::{
     Keyring, SessionKeys,
     event::Event,
     mcp::{BindSessions, RequestStates},
-    source::{Memory, Version, Versions},
+    source::{Combined, Memory, Version, Versions},
 };
 
-use crate::world::{App, Hands, Replica, bundle, keyring, sessions};
+use crate::world::{
+    App, BOB, Hands, Replica, bundle, jwt_secret, keyring, session_secret, sessions,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// Longer than the window of a session key.
@@ -30,8 +32,8 @@ impl Fleet {
     async fn new() -> Self {
         let source = Memory::new(bundle("1", "1"));
         let (hands, sessions) = (Hands::new(), sessions());
-        let a = Replica::sharing(&keyring(&source, &hands).await, &sessions);
-        let b = Replica::sharing(&keyring(&source, &hands).await, &sessions);
+        let a = Replica::sharing(&keyring(source.clone(), &hands).await, &sessions);
+        let b = Replica::sharing(&keyring(source.clone(), &hands).await, &sessions);
         Self {
             source,
             hands,
@@ -43,7 +45,10 @@ impl Fleet {
 
     /// A replica that was started now.
     async fn joined(&self) -> Replica {
-        Replica::sharing(&keyring(&self.source, &self.hands).await, &self.sessions)
+        Replica::sharing(
+            &keyring(self.source.clone(), &self.hands).await,
+            &self.sessions,
+        )
     }
 
     async fn rotate(&self, jwt: &str, session: &str) {
@@ -81,7 +86,7 @@ async fn a_session_lives_through_five_rotations_with_all_windows_over() {
     }
     // By memory alone, which the other replica has not; and it is hers still.
     assert_eq!(at(&fleet.b, &session).await, GONE);
-    assert_eq!(fleet.a.user(crate::world::BOB).whoami(&session).await, GONE);
+    assert_eq!(fleet.a.user(BOB).whoami(&session).await, GONE);
 }
 
 #[tokio::test]
@@ -214,12 +219,60 @@ async fn what_the_store_takes_back_is_gone_everywhere() {
     assert_eq!(at(&fleet.a, &session).await, GONE);
 }
 
+/// Each key in a secret of its own: one rotates without the other.
+#[tokio::test]
+async fn in_a_combined_source_a_session_key_follows_its_own_part() {
+    let text = |secret: String| serde_json::to_string(&secret).unwrap();
+    let jwt = Memory::new(text(jwt_secret("1")));
+    let session_key = Memory::new(text(session_secret("1")));
+    let source = || {
+        let source = Combined::new().with("jwt_secret", jwt.clone());
+        source.with("session_key", session_key.clone())
+    };
+    let (hands, sessions) = (Hands::new(), sessions());
+    let a = Replica::sharing(&keyring(source(), &hands).await, &sessions);
+    let b = Replica::sharing(&keyring(source(), &hands).await, &sessions);
+    let refresh = async || {
+        a.keyring.refresh().await.unwrap();
+        b.keyring.refresh().await.unwrap();
+    };
+    let first = a.alice().open().await;
+    jwt.rotate(text(jwt_secret("2")));
+    refresh().await;
+    hands.advance(LATER);
+    assert_eq!(at(&b, &first).await, goes_on());
+    session_key.rotate(text(session_secret("2")));
+    refresh().await;
+    let second = a.alice().open().await;
+    for session in [&first, &second] {
+        assert_eq!(at(&b, session).await, goes_on());
+    }
+    // The other part has a previous version still, which vouches for nothing here.
+    session_key.drop_previous();
+    refresh().await;
+    assert_eq!(at(&a, &first).await, GONE);
+    assert_eq!(at(&b, &first).await, GONE);
+    assert_eq!(at(&b, &second).await, goes_on());
+}
+
+/// A store that takes previous back is obeyed although the new current is refused.
+#[tokio::test]
+async fn a_withdrawal_does_not_wait_for_a_good_current() {
+    let fleet = Fleet::new().await;
+    let session = fleet.a.alice().open().await;
+    fleet.rotate("2", "2").await;
+    fleet.source.set(Versions::new(Version::new("3", "{}")));
+    fleet.a.keyring.refresh().await.unwrap_err();
+    assert_eq!(at(&fleet.a, &session).await, GONE);
+    assert_eq!(at(&fleet.b, &session).await, goes_on());
+}
+
 #[tokio::test]
 async fn the_store_says_how_old_a_previous_key_is_and_when_it_ends() {
     let hands = Hands::new();
     let fleet_sessions = sessions();
     let first = Replica::sharing(
-        &keyring(&Memory::new(bundle("1", "1")), &hands).await,
+        &keyring(Memory::new(bundle("1", "1")), &hands).await,
         &fleet_sessions,
     );
     let session = first.alice().open().await;
@@ -234,7 +287,7 @@ async fn the_store_says_how_old_a_previous_key_is_and_when_it_ends() {
         let source = Memory::new("{}");
         let current = Version::new("2", bundle("2", "2"));
         source.set(Versions::new(current).with_previous(previous.clone()));
-        let replica = Replica::sharing(&keyring(&source, &hands).await, &fleet_sessions);
+        let replica = Replica::sharing(&keyring(source.clone(), &hands).await, &fleet_sessions);
         assert_eq!(at(&replica, &session).await, expected, "{previous:?}");
     }
 }
@@ -266,7 +319,7 @@ async fn at_most_32_replaced_keys_are_inside_their_window() {
 async fn a_random_key_is_of_one_process() {
     let source = Memory::new(bundle("1", "1"));
     let (hands, sessions) = (Hands::new(), sessions());
-    let keyring = keyring(&source, &hands).await;
+    let keyring = keyring(source.clone(), &hands).await;
     let process = || {
         let bind = BindSessions::of_process();
         Replica::new(&keyring, &sessions, bind, RequestStates::of_process())
@@ -294,7 +347,7 @@ async fn a_keyring_without_a_session_key_shares_nothing() {
 
 #[tokio::test]
 async fn keys_are_shown_by_their_ids_alone() {
-    let keyring = keyring(&Memory::new(bundle("1", "1")), &Hands::new()).await;
+    let keyring = keyring(Memory::new(bundle("1", "1")), &Hands::new()).await;
     let shared = format!("{:?}", BindSessions::shared(&keyring).unwrap());
     assert!(shared.contains("is_shared: true"), "{shared}");
     assert!(!shared.contains("session secret"), "{shared}");
@@ -306,8 +359,8 @@ async fn keys_are_shown_by_their_ids_alone() {
 #[tokio::test]
 async fn a_bad_session_key_refuses_the_version() {
     let source = Memory::new(bundle("1", "1"));
-    let keyring = keyring(&source, &Hands::new()).await;
-    let jwt = crate::world::jwt_secret("1");
+    let keyring = keyring(source.clone(), &Hands::new()).await;
+    let jwt = jwt_secret("1");
     let twice = serde_json::json!({ "jwt_secret": jwt, "session_key": jwt }).to_string();
     let short = serde_json::json!({ "jwt_secret": jwt, "session_key": "short" }).to_string();
     let none = serde_json::json!({ "jwt_secret": jwt }).to_string();

@@ -25,8 +25,8 @@ fn error(answer: &Value) -> i64 {
 async fn a_state_sealed_before_rotations_opens_after_them_on_any_replica() {
     let source = Memory::new(bundle("1", "1"));
     let hands = Hands::new();
-    let a = Replica::sharing(&keyring(&source, &hands).await, &sessions());
-    let b = Replica::sharing(&keyring(&source, &hands).await, &sessions());
+    let a = Replica::sharing(&keyring(source.clone(), &hands).await, &sessions());
+    let b = Replica::sharing(&keyring(source.clone(), &hands).await, &sessions());
     let first = state(&a.alice().round(None).await);
     for version in ["2", "3"] {
         source.rotate(bundle(version, version));
@@ -47,7 +47,7 @@ async fn a_state_sealed_before_rotations_opens_after_them_on_any_replica() {
 async fn a_state_does_not_outlive_its_key() {
     let source = Memory::new(bundle("1", "1"));
     let hands = Hands::new();
-    let keyring = keyring(&source, &hands).await;
+    let keyring = keyring(source.clone(), &hands).await;
     let week = Duration::from_secs(7 * 86_400);
     let states = RequestStates::shared(&keyring).unwrap().time_to_live(week);
     let replica = Replica::new(&keyring, &sessions(), BindSessions::of_process(), states);
@@ -67,7 +67,7 @@ async fn a_state_does_not_outlive_its_key() {
 #[tokio::test]
 async fn what_is_no_state_is_refused_in_the_same_words() {
     let source = Memory::new(bundle("1", "1"));
-    let keyring = keyring(&source, &Hands::new()).await;
+    let keyring = keyring(source.clone(), &Hands::new()).await;
     let replica = Replica::sharing(&keyring, &sessions());
     let sealed = state(&replica.alice().round(None).await);
     let elsewhere = Replica::new(

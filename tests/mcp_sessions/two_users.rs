@@ -154,7 +154,7 @@ impl Attempt {
 
 async fn replica() -> Replica {
     let source = Memory::new(bundle("1", "1"));
-    Replica::sharing(&keyring(&source, &Hands::new()).await, &sessions())
+    Replica::sharing(&keyring(source.clone(), &Hands::new()).await, &sessions())
 }
 
 #[tokio::test]
@@ -222,7 +222,7 @@ async fn a_stranger_gets_nothing_and_the_user_everything() {
 /// What the table above is worth: rmcp alone lets everybody in.
 #[tokio::test]
 async fn without_the_layer_the_same_stranger_gets_all_of_it() {
-    let keyring = keyring(&Memory::new(bundle("1", "1")), &Hands::new()).await;
+    let keyring = keyring(Memory::new(bundle("1", "1")), &Hands::new()).await;
     let states = RequestStates::of_process();
     let bare = Replica::around(&keyring, server::service(&sessions(), states));
     let alice = Alice::new(&bare.alice()).await;

@@ -24,7 +24,7 @@ use tower_secrets::{
     JwtKey, JwtRotationLayer, Keyring, RegisteredClaims, SessionKey,
     clock::{Clock, Now},
     mcp::{BindSessions, RequestStates},
-    source::Memory,
+    source::Source,
 };
 
 use crate::{events::Events, server::service};
@@ -73,8 +73,8 @@ impl Clock for Hands {
     }
 }
 
-pub(crate) async fn keyring(source: &Memory, hands: &Hands) -> Keyring<App> {
-    Keyring::<App>::builder(source.clone())
+pub(crate) async fn keyring(source: impl Source, hands: &Hands) -> Keyring<App> {
+    Keyring::<App>::builder(source)
         .jwt_key(|app: &App| &app.jwt_secret)
         .session_key(|app: &App| &app.session_key)
         .clock(hands.clone())
