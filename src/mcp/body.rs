@@ -43,6 +43,19 @@ impl<B> AnswerBody<B> {
     }
 }
 
+// So that `EmptyBody` and `TextBody` can refuse outside of a layer that answers with it.
+impl<B> Default for AnswerBody<B> {
+    fn default() -> Self {
+        Self::own(Bytes::new())
+    }
+}
+
+impl<B> From<Bytes> for AnswerBody<B> {
+    fn from(bytes: Bytes) -> Self {
+        Self::own(bytes)
+    }
+}
+
 impl<B: Body<Data = Bytes>> Body for AnswerBody<B> {
     type Data = Bytes;
     type Error = B::Error;

@@ -5,6 +5,7 @@
 mod client;
 mod events;
 mod forgery;
+mod layer;
 mod lifetimes;
 mod server;
 mod states;

@@ -37,6 +37,18 @@ impl<B> SessionBody<B> {
     }
 }
 
+impl<B> Default for SessionBody<B> {
+    fn default() -> Self {
+        Self::plain(AnswerBody::default())
+    }
+}
+
+impl<B> From<Bytes> for SessionBody<B> {
+    fn from(bytes: Bytes) -> Self {
+        Self::plain(bytes.into())
+    }
+}
+
 impl<B: Body<Data = Bytes>> Body for SessionBody<B> {
     type Data = Bytes;
     type Error = B::Error;
