@@ -37,7 +37,7 @@ const TIME_TO_LIVE: Duration = Duration::from_secs(3600);
 /// protect its integrity, and to bind it to the user, to the request and in time. A state sealed here
 ///
 /// * opens for the same user only: `iss`, `sub` and client id, as for
-///   [`BindSessions`](super::BindSessions). It is taken from the request's context, so it cannot be
+///   [`BindSessionsLayer`](super::BindSessionsLayer). It is taken from the request's context, so it cannot be
 ///   forgotten;
 /// * opens for the same `call`: what the state is about, such as the tool's name and those of its arguments
 ///   that the next round must not change;

@@ -52,13 +52,13 @@ const FIRST_WITHOUT_SESSIONS: &[u8] = b"2026-07-28";
 ///
 /// ```
 /// use tower::ServiceBuilder;
-/// use tower_secrets::{JwtRotationLayer, Keyring, mcp::BindSessions};
+/// use tower_secrets::{JwtRotationLayer, Keyring, mcp::BindSessionsLayer};
 /// # struct App;
 ///
 /// # fn server<S>(keyring: Keyring<App>, mcp_service: S) {
 /// let service = ServiceBuilder::new()
 ///     .layer(JwtRotationLayer::new(keyring)) // outside: it says who calls
-///     .layer(BindSessions::of_process())
+///     .layer(BindSessionsLayer::of_process())
 ///     .service(mcp_service);
 /// # drop(service);
 /// # }
@@ -95,7 +95,7 @@ const FIRST_WITHOUT_SESSIONS: &[u8] = b"2026-07-28";
 /// Who holds the user's token and knows the session id is the user.
 #[derive(Clone)]
 #[must_use]
-pub struct BindSessions {
+pub struct BindSessionsLayer {
     shared: Arc<Shared>,
 }
 
@@ -105,7 +105,7 @@ struct Shared {
     verified: Option<Verified>,
 }
 
-impl BindSessions {
+impl BindSessionsLayer {
     /// With a random key that no other process has.
     pub fn of_process() -> Self {
         Self::new(SessionKeys::of_process())
@@ -134,43 +134,43 @@ impl BindSessions {
     }
 }
 
-impl<S> Layer<S> for BindSessions {
-    type Service = BoundSessions<S>;
+impl<S> Layer<S> for BindSessionsLayer {
+    type Service = BindSessions<S>;
 
-    fn layer(&self, inner: S) -> BoundSessions<S> {
-        BoundSessions {
+    fn layer(&self, inner: S) -> BindSessions<S> {
+        BindSessions {
             inner,
             shared: self.shared.clone(),
         }
     }
 }
 
-impl fmt::Debug for BindSessions {
+impl fmt::Debug for BindSessionsLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BindSessions")
+        f.debug_struct("BindSessionsLayer")
             .field("keys", self.shared.bindings.keys())
             .finish_non_exhaustive()
     }
 }
 
-/// The service made by [`BindSessions`]. Cheap to clone.
+/// The service made by [`BindSessionsLayer`]. Cheap to clone.
 #[derive(Clone)]
 #[must_use]
-pub struct BoundSessions<S> {
+pub struct BindSessions<S> {
     inner: S,
     shared: Arc<Shared>,
 }
 
-impl<S: fmt::Debug> fmt::Debug for BoundSessions<S> {
+impl<S: fmt::Debug> fmt::Debug for BindSessions<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { inner, shared: _ } = self;
-        f.debug_struct("BoundSessions")
+        f.debug_struct("BindSessions")
             .field("inner", inner)
             .finish_non_exhaustive()
     }
 }
 
-impl<S, B, R> Service<Request<B>> for BoundSessions<S>
+impl<S, B, R> Service<Request<B>> for BindSessions<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
     R: Body<Data = Bytes>,
@@ -191,7 +191,7 @@ where
     }
 }
 
-impl<S> BoundSessions<S> {
+impl<S> BindSessions<S> {
     /// Takes the bindings off the request, or says why it may not get in.
     fn admit<B>(&self, request: &mut Request<B>) -> Result<Call, Refused> {
         let principal = match Principal::of(request.extensions()) {

@@ -5,12 +5,12 @@ use std::convert::Infallible;
 use axum::body::{Body, to_bytes};
 use http::{Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_secrets::{SecretsLayer, mcp::BindSessions, source::Memory};
+use tower_secrets::{SecretsLayer, mcp::BindSessionsLayer, source::Memory};
 
 use crate::world::{Hands, bundle, keyring};
 
 /// What an echo of the session id that got through, as a header and as events, comes out as.
-async fn echo(bind: &BindSessions, session: Option<&str>) -> (u16, Option<String>, String) {
+async fn echo(bind: &BindSessionsLayer, session: Option<&str>) -> (u16, Option<String>, String) {
     let keyring = keyring(Memory::new(bundle("1", "1")), &Hands::new()).await;
     let inner = service_fn(async |request: Request<Body>| {
         let session = request.headers().get("mcp-session-id");
@@ -40,7 +40,7 @@ async fn echo(bind: &BindSessions, session: Option<&str>) -> (u16, Option<String
 
 #[tokio::test]
 async fn an_id_that_is_repeated_is_the_one_that_the_client_has() {
-    let bind = BindSessions::of_process();
+    let bind = BindSessionsLayer::of_process();
     let (status, session, body) = echo(&bind, None).await;
     let session = session.unwrap();
     assert!(status == 200 && session.starts_with("fresh."), "{session}");
@@ -61,7 +61,7 @@ async fn an_id_that_is_repeated_is_the_one_that_the_client_has() {
 async fn without_a_layer_that_says_who_calls_the_answer_names_the_mend() {
     let inner =
         service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
-    let service = BindSessions::of_process().layer(inner);
+    let service = BindSessionsLayer::of_process().layer(inner);
     let request = Request::post("/mcp").body(Body::empty()).unwrap();
     let response = service.oneshot(request).await.unwrap();
     assert_eq!(response.status(), 500);

@@ -7,7 +7,7 @@ use rmcp::transport::streamable_http_server::session::local::LocalSessionManager
 use tower_secrets::{
     Keyring, SessionKeys,
     event::Event,
-    mcp::{BindSessions, RequestStates},
+    mcp::{BindSessionsLayer, RequestStates},
     source::{Combined, Memory, Version, Versions},
 };
 
@@ -321,7 +321,7 @@ async fn a_random_key_is_of_one_process() {
     let (hands, sessions) = (Hands::new(), sessions());
     let keyring = keyring(source.clone(), &hands).await;
     let process = || {
-        let bind = BindSessions::of_process();
+        let bind = BindSessionsLayer::of_process();
         Replica::new(&keyring, &sessions, bind, RequestStates::of_process())
     };
     let (one, other) = (process(), process());
@@ -340,7 +340,7 @@ async fn a_keyring_without_a_session_key_shares_nothing() {
     let source = Memory::new(bundle("1", "1"));
     let keyring = Keyring::<App>::builder(source).build().await.unwrap();
     assert!(keyring.session_keys().is_none());
-    let error = BindSessions::shared(&keyring).unwrap_err();
+    let error = BindSessionsLayer::shared(&keyring).unwrap_err();
     assert!(error.to_string().contains(".session_key(..)"), "{error}");
     assert_eq!(RequestStates::shared(&keyring).unwrap_err(), error);
 }
@@ -348,7 +348,7 @@ async fn a_keyring_without_a_session_key_shares_nothing() {
 #[tokio::test]
 async fn keys_are_shown_by_their_ids_alone() {
     let keyring = keyring(Memory::new(bundle("1", "1")), &Hands::new()).await;
-    let shared = format!("{:?}", BindSessions::shared(&keyring).unwrap());
+    let shared = format!("{:?}", BindSessionsLayer::shared(&keyring).unwrap());
     assert!(shared.contains("is_shared: true"), "{shared}");
     assert!(!shared.contains("session secret"), "{shared}");
     let own = format!("{:?}", SessionKeys::of_process());

@@ -1,5 +1,5 @@
 //! MCP sessions and request states belong to their user: rmcp's own server over axum, behind
-//! `JwtRotationLayer` and `BindSessions`.
+//! `JwtRotationLayer` and `BindSessionsLayer`.
 #![allow(clippy::unwrap_used)]
 
 mod client;

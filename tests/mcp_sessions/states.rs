@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tower_secrets::{
-    mcp::{BindSessions, RequestStates},
+    mcp::{BindSessionsLayer, RequestStates},
     source::Memory,
 };
 
@@ -50,7 +50,12 @@ async fn a_state_does_not_outlive_its_key() {
     let keyring = keyring(source.clone(), &hands).await;
     let week = Duration::from_secs(7 * 86_400);
     let states = RequestStates::shared(&keyring).unwrap().time_to_live(week);
-    let replica = Replica::new(&keyring, &sessions(), BindSessions::of_process(), states);
+    let replica = Replica::new(
+        &keyring,
+        &sessions(),
+        BindSessionsLayer::of_process(),
+        states,
+    );
     let first = keyring.current().version().clone();
     let sealed = state(&replica.alice().round(None).await);
     source.rotate(bundle("2", "2"));
@@ -73,7 +78,7 @@ async fn what_is_no_state_is_refused_in_the_same_words() {
     let elsewhere = Replica::new(
         &keyring,
         &sessions(),
-        BindSessions::of_process(),
+        BindSessionsLayer::of_process(),
         RequestStates::of_process(),
     );
     let other = state(&elsewhere.alice().round(None).await);

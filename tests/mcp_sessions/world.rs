@@ -23,7 +23,7 @@ use tower::{Layer, Service, ServiceExt};
 use tower_secrets::{
     JwtKey, JwtRotationLayer, Keyring, RegisteredClaims, SessionKey,
     clock::{Clock, Now},
-    mcp::{BindSessions, RequestStates},
+    mcp::{BindSessionsLayer, RequestStates},
     source::Source,
 };
 
@@ -94,7 +94,7 @@ impl Replica {
     pub(crate) fn new(
         keyring: &Keyring<App>,
         sessions: &Arc<LocalSessionManager>,
-        bind: BindSessions,
+        bind: BindSessionsLayer,
         states: RequestStates,
     ) -> Self {
         Self::around(keyring, bind.layer(service(sessions, states)))
@@ -122,7 +122,7 @@ impl Replica {
 
     /// One that shares everything that can be shared.
     pub(crate) fn sharing(keyring: &Keyring<App>, sessions: &Arc<LocalSessionManager>) -> Self {
-        let bind = BindSessions::shared(keyring).unwrap();
+        let bind = BindSessionsLayer::shared(keyring).unwrap();
         let states = RequestStates::shared(keyring).unwrap();
         Self::new(keyring, sessions, bind, states)
     }

@@ -53,7 +53,7 @@ impl Refused {
             Self::MissingLayer => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 -32603,
-                "BindSessions does not know who calls: put JwtRotationLayer::new(keyring) outside of it",
+                "BindSessionsLayer does not know who calls: put JwtRotationLayer::new(keyring) outside of it",
             ),
             Self::NoKey => (
                 StatusCode::INTERNAL_SERVER_ERROR,

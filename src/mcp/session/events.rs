@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use super::{AnswerBody, Bindings, Kind, Principal};
 
 pin_project! {
-    /// The response body of [`BoundSessions`](super::BoundSessions): the inner service's, whose events
+    /// The response body of [`BindSessions`](super::BindSessions): the inner service's, whose events
     /// have their ids bound, or a short one of the layer itself.
     pub struct SessionBody<B> {
         #[pin]

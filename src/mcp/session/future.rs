@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 use super::{Call, SessionBody};
 
 pin_project! {
-    /// The future of [`BoundSessions`](super::BoundSessions).
+    /// The future of [`BindSessions`](super::BindSessions).
     pub struct SessionFuture<F, R> {
         #[pin]
         state: State<F, R>,
