@@ -16,6 +16,9 @@ use crate::{
     source::VersionId,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// The keys that bind MCP sessions and request states to their users: those of a keyring, which
 /// rotate with it, or one of this process alone. Cheap to clone; clones are the same keys.
 ///

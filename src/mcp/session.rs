@@ -67,9 +67,9 @@ const FIRST_WITHOUT_SESSIONS: &[u8] = b"2026-07-28";
 /// | request | answer |
 /// |---|---|
 /// | `Mcp-Session-Id` of another user, without its HMAC, forged, or given twice | 404, with a JSON-RPC error object to a POST: what a client gets whose session is over, and opens a new one after (2025-11-25, Transports, Session Management) |
+/// | the same beside `MCP-Protocol-Version: 2026-07-28` or newer, which has no sessions | the header is taken off, as one that means nothing there |
 /// | `Last-Event-ID` of another user | 404 |
-/// | the same with `MCP-Protocol-Version: 2026-07-28` or newer, which has no sessions | `Mcp-Session-Id` is taken off |
-/// | a session is opened with a token that has neither `sub` nor a client id | 403: others may have such a token too |
+/// | a session is opened with a token that has neither `sub` nor a client id | 403: others may have such a token too. Calls that need no session are let through |
 /// | no layer outside of this one says who calls | 500, which names the mend |
 ///
 /// Where no token is needed ([`allow_anonymous`](crate::JwtRotationLayer::allow_anonymous),

@@ -229,13 +229,5 @@ mod tests {
             let piece = Bytes::from_static(piece.as_bytes());
             assert_eq!(events.bind_in(piece.clone()).as_ptr(), piece.as_ptr());
         }
-        assert_eq!(
-            opened(&events, &events_of(&mut super::tests::events(), "")),
-            ""
-        );
-    }
-
-    fn events_of(events: &mut EventIds, text: &'static str) -> Bytes {
-        events.bind_in(Bytes::from_static(text.as_bytes()))
     }
 }
