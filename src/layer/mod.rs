@@ -138,4 +138,4 @@ pub use self::{
 
 pub(crate) use self::edge::Edge;
 #[cfg(feature = "rmcp")]
-pub(crate) use self::pinned::Anonymous;
+pub(crate) use self::{pinned::Anonymous, respond::refuse};

@@ -31,7 +31,8 @@ impl Refusal {
         self.kind.status()
     }
 
-    /// The value of `WWW-Authenticate` (RFC 6750 section 3), on every 400, 401 and 403.
+    /// The value of `WWW-Authenticate` (RFC 6750 section 3), on every 400 and 401, and on a 403 that
+    /// another scope would mend.
     #[must_use]
     pub fn challenge(&self) -> Option<&HeaderValue> {
         self.challenge.as_ref()
@@ -111,8 +112,29 @@ impl Refusal {
         )
     }
 
+    /// A caller who was let through without a token, up to a call that needs one. The challenge is the
+    /// token layer's.
+    #[cfg(feature = "rmcp")]
+    pub(crate) fn anonymous(challenge: HeaderValue) -> Self {
+        Self {
+            kind: RefusalKind::NoCredentials,
+            challenge: Some(challenge),
+            description: "this call needs a bearer token",
+        }
+    }
+
+    /// What no scope would help with, so a client is not sent to get one.
+    #[cfg(feature = "rmcp")]
+    pub(crate) fn unlisted() -> Self {
+        Self {
+            kind: RefusalKind::InsufficientScope,
+            challenge: None,
+            description: "nobody is allowed what this call is for",
+        }
+    }
+
     /// The description names the mend.
-    pub(super) fn misconfigured(description: &'static str) -> Self {
+    pub(crate) fn misconfigured(description: &'static str) -> Self {
         Self {
             kind: RefusalKind::Misconfigured,
             challenge: None,

@@ -73,7 +73,7 @@ impl<R, F: Fn(&Refusal) -> Response<R>> Respond<R> for F {
 }
 
 /// The response to a refusal, with what no responder may leave out.
-pub(super) fn refuse<R>(respond: &impl Respond<R>, refusal: Refusal) -> Response<R> {
+pub(crate) fn refuse<R>(respond: &impl Respond<R>, refusal: Refusal) -> Response<R> {
     refusal.log();
     let mut response = respond.respond(&refusal);
     // A refused call must never look like one that worked.

@@ -20,7 +20,15 @@
 //! session, each call has its own. Without HTTP (stdio) there is no layer; wrap the server in
 //! [`WithSecrets`], and the same tools work.
 
+mod body;
 mod context;
+mod message;
+pub mod scopes;
 mod with_secrets;
 
-pub use self::{context::SecretsContext, with_secrets::WithSecrets};
+pub use self::{
+    body::BytesOr,
+    context::SecretsContext,
+    scopes::{ScopePolicy, ScopesLayer},
+    with_secrets::WithSecrets,
+};
