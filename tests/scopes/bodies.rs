@@ -175,7 +175,10 @@ fn a_method_without_a_body_passes_whatever_it_is() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn a_body_is_passed_on_as_it_came_in_however_many_pieces(

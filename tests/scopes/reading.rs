@@ -256,7 +256,11 @@ fn message() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4 * ProptestConfig::default().cases, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 4 * ProptestConfig::default().cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn a_message_near_enough(body in message()) {
@@ -264,7 +268,10 @@ proptest! {
     }
 
     #[test]
-    fn a_message_with_octets_changed(body in message(), changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..4)) {
+    fn a_message_with_octets_changed(
+        body in message(),
+        changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..4),
+    ) {
         let mut body = body.into_bytes();
         for (at, octet) in changes {
             let at = at % body.len();
