@@ -181,6 +181,8 @@ pub(crate) struct TrustedKey {
     pub(crate) trust: Arc<Trust>,
     /// What the same key was called in other versions.
     pub(crate) other_names: Arc<[KeyId]>,
+    /// From when on it signs: monotonic.
+    pub(crate) signs_from: Duration,
 }
 
 /// What is said of the key that verified a token; shared, so that saying it costs one count.
@@ -192,6 +194,20 @@ pub(crate) struct VerifiedBy {
     /// For those who ask later whether the token would still be accepted. It points at no snapshot.
     pub(crate) trust: Arc<Trust>,
     pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// So few that looking at the deadlines of all costs less than reading a clock.
+const FEW_KEYS: usize = 4;
+
+/// The time, for these keys to be judged by. The monotonic clock is not read where none of them has a
+/// deadline: one that is set from here on, by a rotation at this moment, ends after it.
+pub(crate) fn now_for(keys: &[TrustedKey], clock: &dyn Clock) -> Now {
+    let is_open = |held: &TrustedKey| !held.trust.has_deadline();
+    if keys.len() <= FEW_KEYS && keys.iter().all(is_open) {
+        Now::new(clock.wall(), Duration::ZERO)
+    } else {
+        clock.now()
+    }
 }
 
 impl TrustedKey {
@@ -280,9 +296,9 @@ impl<T> Snapshot<T> {
         previous.chain([&self.current.id])
     }
 
-    /// The keys of the current version.
-    pub(crate) fn current_keys(&self) -> impl Iterator<Item = &TrustedKey> {
-        self.keys.iter().filter(|held| held.stage == Stage::Current)
+    /// The keys of one stage.
+    pub(crate) fn keys_of(&self, stage: Stage) -> impl Iterator<Item = &TrustedKey> {
+        self.keys.iter().filter(move |held| held.stage == stage)
     }
 
     /// The bundle that was current before, while it is trusted.
@@ -300,12 +316,21 @@ impl<T> Snapshot<T> {
     }
 }
 
+/// Told when the last reader of a snapshot is gone.
+#[derive(Default)]
+pub(crate) struct Retired {
+    /// Kept for the refresh loop until it looks.
+    pub(crate) for_loop: Notify,
+    pub(crate) for_waiters: Notify,
+}
+
 /// Notifies when dropped.
-pub(crate) struct DropSignal(pub(crate) Arc<Notify>);
+pub(crate) struct DropSignal(pub(crate) Arc<Retired>);
 
 impl Drop for DropSignal {
     fn drop(&mut self) {
-        self.0.notify_one();
+        self.0.for_loop.notify_one();
+        self.0.for_waiters.notify_waiters();
     }
 }
 

@@ -54,6 +54,7 @@ fn token(n: u8) -> String {
 
 fn builder(source: &Memory) -> Builder<App> {
     Keyring::<App>::builder(source.clone())
+        .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|app: &App| &app.jwt_secret)
         .clock(TokioClock::new())
 }

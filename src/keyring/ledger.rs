@@ -15,7 +15,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::key::{KeyId, PreparedKey};
+use super::{
+    key::{KeyId, PreparedKey},
+    session_key::PreparedSessionKey,
+    session_keys::RingView,
+};
 use crate::{
     clock::Now,
     event::Event,
@@ -28,6 +32,9 @@ use remembered::Remembered;
 
 mod revoke;
 use revoke::Revoked;
+
+mod sessions;
+use sessions::{Brought, Sessions};
 
 mod stages;
 pub(crate) use stages::rest_of_window;
@@ -47,6 +54,7 @@ pub(crate) struct Proved<T> {
     /// `None` where only the keys are of use: pending, and previous under a `prepare` step.
     pub(crate) bundle: Option<Arc<T>>,
     pub(crate) keys: Vec<Arc<PreparedKey>>,
+    pub(crate) session: Option<Arc<PreparedSessionKey>>,
     pub(crate) replaced_at: Option<SystemTime>,
     pub(crate) not_after: Option<SystemTime>,
 }
@@ -72,6 +80,8 @@ pub(crate) struct Candidate<T> {
     /// For an ordinary secret the version as a whole says which keys leave, and until when they are
     /// trusted. In a combined one the part does that they are in.
     pub(crate) key_side: Option<KeySide<T>>,
+    /// Whether the source vouches for no previous version, or no longer for one of a part.
+    pub(crate) takes_back: bool,
     /// Whether versions are combinations of those of several secrets.
     pub(crate) is_composed: bool,
 }
@@ -94,8 +104,11 @@ pub(crate) struct Withdrawn {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Windows {
     pub(crate) overlap: Duration,
+    pub(crate) session_keys: Duration,
     pub(crate) max_pending: Duration,
     pub(crate) release_previous_at_swap: bool,
+    /// How long a key has to be known before it signs.
+    pub(crate) activation_delay: Duration,
 }
 
 pub(crate) struct Ledger<T> {
@@ -113,6 +126,7 @@ pub(crate) struct Ledger<T> {
     pub(crate) current_since: Now,
     /// What the previous stage shows, and since when.
     previous_since: Option<(VersionId, Duration)>,
+    sessions: Sessions,
     keys: Remembered<Identity, KeyRecord>,
     versions: Remembered<VersionId, VersionRecord>,
     revoked: HashMap<VersionId, Revoked>,
@@ -123,6 +137,10 @@ pub(crate) struct Ledger<T> {
 struct KeyRecord {
     trust: Arc<Trust>,
     was_current: bool,
+    /// Since when it has been pending here; monotonic, like the next.
+    pending_since: Option<Duration>,
+    /// From when on it signs, because every other process knows it by then. Set as it becomes current.
+    signs_from: Duration,
     /// What it was called, the newest last.
     names: Vec<KeyId>,
 }
@@ -142,6 +160,7 @@ impl KeyRecord {
 struct VersionRecord {
     trust: Arc<Trust>,
     keys: Vec<Identity>,
+    session: Option<Identity>,
     /// Seen here as current or previous: never accepted as pending.
     was_in_use: bool,
 }
@@ -171,6 +190,7 @@ impl<T> Ledger<T> {
             pending_since: None,
             current_since: now,
             previous_since: None,
+            sessions: Sessions::new(windows.session_keys, windows.max_pending),
             keys: Remembered::default(),
             versions: Remembered::default(),
             revoked: HashMap::new(),
@@ -194,6 +214,7 @@ impl<T> Ledger<T> {
             previous,
             pending,
             key_side,
+            takes_back,
             is_composed,
         } = candidate;
         self.is_composed = is_composed;
@@ -201,7 +222,8 @@ impl<T> Ledger<T> {
         let flipped = !first && current.id != self.current.id;
         let before = self.current.clone();
         let before_keys = std::mem::take(&mut self.current_keys);
-        self.install_current(current, flipped, now);
+        self.take_sessions(&current, &previous, &pending, takes_back, now, events);
+        self.install_current(current, flipped, &before_keys, now);
 
         let previous = match previous {
             // A copy of current, as an operator makes it before the rotation: none yet.
@@ -251,13 +273,14 @@ impl<T> Ledger<T> {
         for held in self.replaced.iter().filter(|it| it.version == *version) {
             limit(&held.trust, Some(not_after), now);
         }
+        self.sessions.shorten(version, not_after, now);
     }
 
     /// Lets go of what is no longer trusted; `None` where there is nothing to let go.
     pub(crate) fn expire(&mut self, now: Now) -> Option<Vec<VersionId>> {
         let over = |trust: &Trust| trust.remaining(now).is_some_and(|rest| rest.is_zero());
         let mut gone = Vec::new();
-        let mut changed = false;
+        let mut changed = self.sessions.expire(now);
         self.replaced.retain(|held| {
             let keep = !over(&held.trust);
             if !keep {
@@ -285,6 +308,7 @@ impl<T> Ledger<T> {
         keys.map(|held| &held.trust)
             .chain(bundles.map(|held| &held.trust))
             .filter_map(|trust| trust.remaining(now))
+            .chain(self.sessions.next_end(now))
             .min()
     }
 
@@ -292,17 +316,65 @@ impl<T> Ledger<T> {
     pub(crate) fn trusted_keys(&self, now: Now) -> Box<[TrustedKey]> {
         let beside = self.replaced.iter().chain(&self.pending_keys);
         let beside = beside.filter(|held| held.trust.holds(now));
-        let named = |held: &TrustedKey| TrustedKey {
-            other_names: self.other_names(&held.key),
-            ..held.clone()
+        let named = |held: &TrustedKey| {
+            let record = self.keys.get(held.key.identity());
+            TrustedKey {
+                other_names: self.other_names(&held.key),
+                signs_from: record.map_or(Duration::ZERO, |record| record.signs_from),
+                ..held.clone()
+            }
         };
         self.current_keys.iter().chain(beside).map(named).collect()
+    }
+
+    /// What those who bind with session keys see from now on.
+    pub(crate) fn session_keys(&self, now: Now) -> RingView {
+        self.sessions.view(self.revoked_sessions(), now)
+    }
+
+    fn take_sessions(
+        &mut self,
+        current: &Proved<T>,
+        previous: &Beside<T>,
+        pending: &Beside<T>,
+        takes_back: bool,
+        now: Now,
+        events: &mut Vec<Event>,
+    ) {
+        let previous = Brought::beside(previous);
+        let pending = Brought::beside(pending);
+        self.sessions
+            .take(Brought::by(current), previous, pending, now, events);
+        if takes_back {
+            self.sessions.withdraw(now);
+        }
     }
 
     fn other_names(&self, key: &PreparedKey) -> Arc<[KeyId]> {
         let record = self.keys.get(key.identity());
         let names = record.into_iter().flat_map(|record| &record.names);
         names.filter(|name| *name != key.id()).cloned().collect()
+    }
+
+    /// Whether this version was seen here.
+    pub(crate) fn knows(&self, version: &VersionId) -> bool {
+        self.versions.get(version).is_some()
+    }
+
+    /// For how long anything of a version that is not current is still trusted.
+    pub(crate) fn trusted_for(&self, version: &VersionId, now: Now) -> Option<Duration> {
+        let keys = self.replaced.iter().chain(&self.pending_keys);
+        let keys = keys
+            .filter(|held| held.version == *version)
+            .map(|held| &held.trust);
+        let bundles = self.previous.iter().chain(&self.pending_bundle);
+        let bundles = bundles
+            .filter(|held| held.id == *version)
+            .map(|held| &held.trust);
+        let trusted = keys.chain(bundles).filter(|trust| trust.holds(now));
+        trusted
+            .map(|trust| trust.remaining(now).unwrap_or(Duration::MAX))
+            .max()
     }
 
     /// The bundle of the next snapshot's previous stage.
@@ -325,6 +397,8 @@ impl<T> Ledger<T> {
         let fresh = || KeyRecord {
             trust: Trust::open(),
             was_current: false,
+            pending_since: None,
+            signs_from: Duration::ZERO,
             names: Vec::new(),
         };
         let record = self
@@ -340,12 +414,14 @@ impl<T> Ledger<T> {
         let fresh = || VersionRecord {
             trust: Trust::open(),
             keys: Vec::new(),
+            session: None,
             was_in_use: false,
         };
         let record = self
             .versions
             .get_or_insert(version.id.clone(), fresh, |record| matters(&record.trust));
         record.keys.clone_from(&keys);
+        record.session = version.session.as_ref().map(|key| *key.identity());
         let trust = record.trust.clone();
         if in_use && !std::mem::replace(&mut record.was_in_use, true) {
             // It may have been pending here: that deadline is void.

@@ -8,9 +8,12 @@ use rmcp::{
     service::{NotificationContext, RequestContext},
 };
 
-use super::with_secrets::Stale;
+use super::{
+    principal::{NoPrincipal, Principal},
+    with_secrets::Stale,
+};
 use crate::{
-    Secrets,
+    Authentication, Secrets,
     claims::Claims,
     layer::{Anonymous, ExtractError, ExtractErrorKind},
 };
@@ -42,6 +45,22 @@ pub trait SecretsContext: sealed::Sealed {
     /// An internal error, as for [`claims`](Self::claims).
     fn optional_claims<C: Send + Sync + 'static>(&self) -> Result<Option<Claims<C>>, ErrorData> {
         find_optional_claims(self.own_extensions())
+    }
+
+    /// Resolves when the caller's token would be refused ([`Authentication::expired`]), and never where
+    /// the call needed none. For answers without an end, such as those of `subscriptions/listen`.
+    ///
+    /// Cancellation safe.
+    fn expired(&self) -> impl Future<Output = ()> + Send + use<Self> {
+        let caller = in_http(self.own_extensions(), |extensions| {
+            extensions.get().map(Authentication::expired)
+        });
+        async move {
+            match caller {
+                Some(expired) => expired.await,
+                None => std::future::pending().await,
+            }
+        }
     }
 }
 
@@ -134,6 +153,25 @@ where
             Err(to_error_data(&error))
         }
     })
+}
+
+/// Who made the request. Without HTTP there is one caller.
+pub(super) fn principal(context: &impl SecretsContext) -> Result<Principal, ErrorData> {
+    let extensions = context.own_extensions();
+    match in_http(extensions, Principal::of) {
+        Ok(principal) => Ok(principal),
+        Err(NoPrincipal::MissingLayer) if extensions.get::<Anonymous>().is_some() => {
+            Ok(Principal::anonymous())
+        }
+        Err(NoPrincipal::MissingLayer) => Err(to_error_data(&ExtractError::no_layer::<
+            crate::RegisteredClaims,
+        >())),
+        Err(NoPrincipal::Nameless) => {
+            let text =
+                "the token names neither a subject nor a client, so no state can be its user's";
+            Err(ErrorData::invalid_request(text, None))
+        }
+    }
 }
 
 /// Whether [`WithSecrets`](super::WithSecrets) stands in for the layer that was not found.

@@ -20,8 +20,16 @@ use crate::{
     source::{BoxSource, Source},
 };
 
+mod session;
+
+mod signing;
+use signing::Signing;
+
 /// The default overlap window, unless the refresh interval and the time limits ask for more.
 const OVERLAP: Duration = Duration::from_secs(900);
+
+/// The default window of a replaced session key, unless the overlap is longer.
+const SESSION_KEY_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
 /// The default time limit of a fetch and of a probe.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -38,8 +46,11 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
 /// |---|---|
 /// | [`refresh_every`](Self::refresh_every) | 300 s |
 /// | [`overlap`](Self::overlap) | 900 s, or what the interval and the limits need |
+/// | [`session_key_window`](Self::session_key_window) | 24 h, or the overlap where that is longer |
 /// | [`fetch_limit`](Self::fetch_limit), [`probe_limit`](Self::probe_limit) | 10 s each, or the refresh interval where that is shorter |
 /// | [`max_pending`](Self::max_pending) | 24 h |
+/// | [`activation_delay`](Self::activation_delay) | one refresh interval |
+/// | [`token_lifetime`](Self::token_lifetime) | not known, not checked |
 /// | [`start_budget`](Self::start_budget) | 30 s |
 /// | [`max_staleness`](Self::max_staleness), [`refuse_after`](Self::refuse_after) | off |
 /// | [`token_cache`](Self::token_cache) | 10,000 entries |
@@ -51,6 +62,7 @@ pub struct Builder<Raw, T = Raw> {
     fetch_limit: Option<Duration>,
     probe_limit: Option<Duration>,
     overlap: Option<Duration>,
+    session_key_window: Option<Duration>,
     max_pending: Duration,
     release_previous_at_swap: bool,
     start_budget: Duration,
@@ -59,6 +71,7 @@ pub struct Builder<Raw, T = Raw> {
     reload_on_sighup: bool,
     token_cache: usize,
     unknown_key: Option<UnknownKey>,
+    signing: Signing,
     clock: Arc<dyn Clock>,
 }
 
@@ -70,6 +83,7 @@ impl<Raw: DeserializeOwned + Send + Sync + 'static> Builder<Raw> {
             fetch_limit: None,
             probe_limit: None,
             overlap: None,
+            session_key_window: None,
             max_pending: Duration::from_secs(24 * 3600),
             release_previous_at_swap: false,
             start_budget: Duration::from_secs(30),
@@ -78,6 +92,7 @@ impl<Raw: DeserializeOwned + Send + Sync + 'static> Builder<Raw> {
             reload_on_sighup: false,
             token_cache: TOKEN_CACHE,
             unknown_key: None,
+            signing: Signing::default(),
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -137,6 +152,7 @@ impl<Raw: DeserializeOwned + Send + Sync + 'static> Builder<Raw> {
             fetch_limit: self.fetch_limit,
             probe_limit: self.probe_limit,
             overlap: self.overlap,
+            session_key_window: self.session_key_window,
             max_pending: self.max_pending,
             release_previous_at_swap: self.release_previous_at_swap,
             start_budget: self.start_budget,
@@ -145,6 +161,7 @@ impl<Raw: DeserializeOwned + Send + Sync + 'static> Builder<Raw> {
             reload_on_sighup: self.reload_on_sighup,
             token_cache: self.token_cache,
             unknown_key: self.unknown_key,
+            signing: self.signing,
             clock: self.clock,
         }
     }
@@ -398,6 +415,7 @@ where
         let settings = Settings {
             source_name: refresher.source_name().to_owned(),
             has_jwt_key: refresher.has_jwt_key(),
+            has_session_key: refresher.has_session_key(),
             max_staleness: self.max_staleness,
             refuse_after: self.refuse_after,
             token_cache: self.token_cache,
@@ -405,6 +423,7 @@ where
                 .unknown_key
                 .unwrap_or_else(|| refresher.default_unknown_key()),
             refresh_every: self.refresh_every,
+            token_life: self.signing.token_life(),
         };
         let start = Instant::now();
         let mut backoff = Backoff::new(self.refresh_every);
@@ -464,6 +483,16 @@ where
                 self.refresh_every, self.recipe.fetch_limit,
             )));
         }
+        self.signing.check(self.refresh_every, overlap)?;
+        let session_key_window = self
+            .session_key_window
+            .unwrap_or_else(|| SESSION_KEY_WINDOW.max(overlap));
+        if session_key_window < least {
+            return Err(BuildError::config(format!(
+                "session_key_window is {session_key_window:?}, which is less than {least:?}, the least \
+                 overlap that is allowed; with less, some process would still bind with a key when it ends",
+            )));
+        }
         if let Some(limit) = self.refuse_after
             && limit < self.refresh_every * 10
         {
@@ -475,8 +504,10 @@ where
         }
         Ok(Windows {
             overlap,
+            session_keys: session_key_window,
             max_pending: self.max_pending,
             release_previous_at_swap: self.release_previous_at_swap,
+            activation_delay: self.signing.activation_delay(self.refresh_every),
         })
     }
 }

@@ -1,22 +1,15 @@
 //! What an authentication says of a caller: scopes, whatever the type of the claims, and its end.
 
-use std::{
-    convert::Infallible,
-    future::Ready,
-    time::{Duration, SystemTime},
-};
+use std::{convert::Infallible, future::Ready, time::Duration};
 
 use http::{Request, Response};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_secrets::{
-    Authentication, Claims, JwtRotationLayer, Keyring, RegisteredClaims, clock::TokioClock,
-    layer::RefusalKind, source::Memory,
-};
+use tower_secrets::{Authentication, Claims, JwtRotationLayer, layer::RefusalKind};
 
-use crate::{App, NEW, OLD, bearer, bundle, keyring, token, token_for};
+use crate::{NEW, OLD, bearer, bundle, keyring, timed, token, token_for};
 
 type Inner = tower::util::ServiceFn<fn(Request<String>) -> Answer>;
 type Answer = Ready<Result<Response<String>, Infallible>>;
@@ -114,22 +107,6 @@ async fn the_refusal_for_a_scope_names_all_that_is_needed() {
         "Bearer realm=\"tools\", scope=\"files:read files:write\", error=\"insufficient_scope\", \
          error_description=\"the token does not allow what this call needs\""
     );
-}
-
-/// A keyring on tokio's clock, and a token of its that is good for that many seconds.
-async fn timed(seconds: u64) -> (Memory, Keyring<App>, String) {
-    let source = Memory::new(bundle(OLD, "first"));
-    let clock = TokioClock::starting_at(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000));
-    let keyring = Keyring::<App>::builder(source.clone())
-        .jwt_key(|app: &App| &app.jwt_secret)
-        .clock(clock)
-        .build()
-        .await
-        .unwrap();
-    let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds);
-    let claims = RegisteredClaims::new("alice").expires_at(end);
-    let token = keyring.signer().sign(&claims).unwrap();
-    (source, keyring, token)
 }
 
 #[tokio::test(start_paused = true)]
