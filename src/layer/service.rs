@@ -118,7 +118,7 @@ where
         R: 'static,
         P: Respond<R> + Clone + Send + 'static,
     {
-        let waiter = loop {
+        let mut waiter = loop {
             if let Some(waiter) = hope.waiter {
                 break waiter;
             }
@@ -142,10 +142,19 @@ where
             claims: PhantomData,
         };
         ResponseFuture::wait(Box::pin(async move {
-            waiter.wait().await;
-            match ready.admit(&mut request, hope.view) {
-                Ok(()) => Ok(ready.inner.call(request)),
-                Err(refused) => Err(refuse(&ready.respond, refused.refusal)),
+            loop {
+                waiter.wait().await;
+                let refused = match ready.admit(&mut request, hope.view) {
+                    Ok(()) => return Ok(ready.inner.call(request)),
+                    Err(refused) => refused,
+                };
+                match ready
+                    .settings
+                    .hope_again(request.headers(), &refused, waiter)
+                {
+                    Some(next) => waiter = next,
+                    None => return Err(refuse(&ready.respond, refused.refusal)),
+                }
             }
         }))
     }
