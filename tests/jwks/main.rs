@@ -11,6 +11,7 @@ use tower_secrets::{
     source::{Jwks, Source, Stage},
 };
 
+mod caching;
 mod chaos;
 mod discovery;
 mod http_rules;
