@@ -20,6 +20,7 @@ mod issuers;
 mod polling;
 mod providers;
 mod real_provider;
+mod scopes;
 mod withdrawn;
 
 const SECOND: Duration = Duration::from_secs(1);
