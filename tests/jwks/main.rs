@@ -13,6 +13,7 @@ use tower_secrets::{
 
 mod caching;
 mod chaos;
+mod contract;
 mod discovery;
 mod http_rules;
 mod idp;
