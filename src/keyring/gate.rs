@@ -224,7 +224,7 @@ impl From<Turn> for Awaits {
 #[derive(Debug)]
 pub(crate) struct Waiter {
     awaits: Awaits,
-    /// Whether what it waits for began, or began to be waited for, before a refresh of its own.
+    /// Whether it may look once more: what it waits for had begun before it asked, or is no refresh yet.
     is_late: bool,
     until: Instant,
     _place: OwnedSemaphorePermit,

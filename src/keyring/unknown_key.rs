@@ -12,9 +12,9 @@ pub(super) const LONGEST_COOL_DOWN: Duration = Duration::from_secs(365 * 86_400)
 ///
 /// A token that comes while such a refresh runs shares it, though that may have read the keys before
 /// this token's was published. Where it does not bring the key, the token shares the next one as well,
-/// if the cool-down allows one within its `max_wait`; else it is refused as soon as the first has ended,
-/// and the first token after the cool-down brings the key. With the defaults that means: of a key that
-/// is published in the very moment in which the key server answers, tokens are refused for up to 11 s.
+/// if the cool-down allows one within its `max_wait`; else it is refused as soon as the first has ended.
+/// The price of the bound: a key that is published just after such a refresh has read the others is not
+/// known before the cool-down is over, or somebody else refreshes; with the defaults that is 11 s at most.
 ///
 /// | setting | default |
 /// |---|---|
@@ -55,7 +55,8 @@ impl UnknownKey {
 
     /// At most one refresh in this time is asked for by tokens, whatever comes, counted from its
     /// beginning; each cool-down is drawn up to a tenth longer. After each of them that fails it is twice as long, up to
-    /// the refresh interval or 5 min where that is shorter, until a refresh succeeds. Default: 10 s.
+    /// the refresh interval or 5 min where that is shorter, until a refresh succeeds, and as long at least
+    /// as the store [asks for](crate::source::SourceError::with_retry_after) within that. Default: 10 s.
     #[must_use]
     pub fn cool_down(mut self, time: Duration) -> Self {
         self.cool_down = time.min(LONGEST_COOL_DOWN);
