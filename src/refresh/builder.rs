@@ -22,11 +22,11 @@ use crate::{
 
 mod session;
 
+mod signing;
+use signing::Signing;
+
 /// The default overlap window, unless the refresh interval and the time limits ask for more.
 const OVERLAP: Duration = Duration::from_secs(900);
-
-/// The default window of a replaced session key, unless the overlap is longer.
-const SESSION_KEY_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
 /// The default time limit of a fetch and of a probe.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -46,6 +46,8 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
 /// | [`session_key_window`](Self::session_key_window) | 24 h, or the overlap where that is longer |
 /// | [`fetch_limit`](Self::fetch_limit), [`probe_limit`](Self::probe_limit) | 10 s each, or the refresh interval where that is shorter |
 /// | [`max_pending`](Self::max_pending) | 24 h |
+/// | [`activation_delay`](Self::activation_delay) | one refresh interval |
+/// | [`token_lifetime`](Self::token_lifetime) | not known, not checked |
 /// | [`start_budget`](Self::start_budget) | 30 s |
 /// | [`max_staleness`](Self::max_staleness), [`refuse_after`](Self::refuse_after) | off |
 /// | [`token_cache`](Self::token_cache) | 10,000 entries |
@@ -66,6 +68,7 @@ pub struct Builder<Raw, T = Raw> {
     reload_on_sighup: bool,
     token_cache: usize,
     unknown_key: Option<UnknownKey>,
+    signing: Signing,
     clock: Arc<dyn Clock>,
 }
 
@@ -86,6 +89,7 @@ impl<Raw: DeserializeOwned + Send + Sync + 'static> Builder<Raw> {
             reload_on_sighup: false,
             token_cache: TOKEN_CACHE,
             unknown_key: None,
+            signing: Signing::default(),
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -154,6 +158,7 @@ impl<Raw: DeserializeOwned + Send + Sync + 'static> Builder<Raw> {
             reload_on_sighup: self.reload_on_sighup,
             token_cache: self.token_cache,
             unknown_key: self.unknown_key,
+            signing: self.signing,
             clock: self.clock,
         }
     }
@@ -415,6 +420,7 @@ where
                 .unknown_key
                 .unwrap_or_else(|| refresher.default_unknown_key()),
             refresh_every: self.refresh_every,
+            token_life: self.signing.token_life(),
         };
         let start = Instant::now();
         let mut backoff = Backoff::new(self.refresh_every);
@@ -474,15 +480,8 @@ where
                 self.refresh_every, self.recipe.fetch_limit,
             )));
         }
-        let session_key_window = self
-            .session_key_window
-            .unwrap_or_else(|| SESSION_KEY_WINDOW.max(overlap));
-        if session_key_window < least {
-            return Err(BuildError::config(format!(
-                "session_key_window is {session_key_window:?}, which is less than {least:?}, the least \
-                 overlap that is allowed; with less, some process would still bind with a key when it ends",
-            )));
-        }
+        let session_keys = session::window(self.session_key_window, overlap, least)?;
+        self.signing.check(self.refresh_every, overlap)?;
         if let Some(limit) = self.refuse_after
             && limit < self.refresh_every * 10
         {
@@ -494,9 +493,10 @@ where
         }
         Ok(Windows {
             overlap,
-            session_keys: session_key_window,
+            session_keys,
             max_pending: self.max_pending,
             release_previous_at_swap: self.release_previous_at_swap,
+            activation_delay: self.signing.activation_delay(self.refresh_every),
         })
     }
 }
