@@ -116,7 +116,8 @@ impl Sessions {
         let record = self.record(&key);
         // Others open with a key while it is in its window, so it may seal when it is back.
         let is_known = record.was_current && record.trust.holds(now);
-        let since = record.pending_since.unwrap_or(now.mono);
+        let pending = record.pending_since.filter(|_| record.trust.holds(now));
+        let since = pending.unwrap_or(now.mono);
         record.was_current = true;
         record.was_cut = false;
         // The store made it current: the deadline of an earlier replacement is void.

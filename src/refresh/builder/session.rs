@@ -29,7 +29,8 @@ impl<Raw, T> Builder<Raw, T> {
     /// replicas share them; [`Keyring::session_keys`](crate::Keyring::session_keys) gives the keys. It is
     /// an error of the version where it is also what [`jwt_key`](Self::jwt_key) chose.
     ///
-    /// Rotating it is a rotation of a field like any other: put a new value into a new version. A
+    /// Rotating it is a rotation of a field like any other: put a new value into a new version. The new key
+    /// binds once it was held for the [`activation_delay`](Self::activation_delay), and opens at once. A
     /// previous version that has no such field yet is left out, as it does not have the bundle's form.
     ///
     /// ```
