@@ -1,0 +1,127 @@
+//! The official suite, npm's `@modelcontextprotocol/conformance`, as a process.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde::Deserialize;
+
+/// The folder into which `tests/beds/node` has put Node and its packages.
+pub(crate) fn bed() -> Option<PathBuf> {
+    const NAME: &str = "TOWER_SECRETS_NODE";
+    let bed = std::env::var_os(NAME).map(PathBuf::from);
+    if bed.is_none() {
+        // Around the capture of test output, so that it is seen when the test passes.
+        let _ = writeln!(
+            std::io::stderr(),
+            "LEFT OUT: a test with the MCP conformance suite. `tests/run` makes what it needs; by hand: \
+             `{NAME}=\"$(tests/beds/node)\" cargo test --features full --test conformance`."
+        );
+    }
+    bed
+}
+
+/// What it said of a server: each scenario with its checks.
+pub(crate) type Column = BTreeMap<String, Checks>;
+
+/// What the checks of one scenario came to. Those that only inform are left out: they count events,
+/// which arrive as they do.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(crate) struct Checks {
+    passed: BTreeMap<String, usize>,
+    /// With the check's words for what was wrong.
+    failed: BTreeSet<String>,
+    warned: BTreeSet<String>,
+}
+
+impl Checks {
+    pub(crate) fn has_failed(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
+    pub(crate) fn failures(&self) -> impl Iterator<Item = &String> {
+        self.failed.iter().chain(&self.warned)
+    }
+
+    pub(crate) fn summary(&self) -> String {
+        let passed: usize = self.passed.values().sum();
+        let all = passed + self.failed.len();
+        match self.warned.len() {
+            0 => format!("{passed}/{all}"),
+            warned => format!("{passed}/{all}, {warned} warned"),
+        }
+    }
+}
+
+/// Runs it to its end. `options` choose the scenarios; the token goes with each request.
+pub(crate) fn run(bed: &Path, options: &[&str], origin: &str, token: Option<&str>) -> Column {
+    let results = tempfile::tempdir().unwrap();
+    let mut command = Command::new(bed.join("bin/node"));
+    if let Some(token) = token {
+        let preload = format!("file://{}", bed.join("add_token.mjs").display());
+        command
+            .args(["--import", &preload])
+            .env("TOWER_SECRETS_ORIGIN", origin)
+            .env("TOWER_SECRETS_TOKEN", token);
+    }
+    let output = command
+        .arg(bed.join("node_modules/.bin/conformance"))
+        .args(["server", "--url", &format!("{origin}/mcp")])
+        .arg("--output-dir")
+        .arg(results.path())
+        .args(options)
+        .output()
+        .unwrap_or_else(|error| panic!("{}: {error}", bed.display()));
+    let column = read(results.path());
+    // It ends with an error where a check failed, and where it did not run.
+    assert!(
+        !column.is_empty(),
+        "the suite ran no scenario:\n{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    column
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Check {
+    id: String,
+    name: String,
+    status: String,
+    error_message: Option<String>,
+}
+
+/// Each scenario has a folder `server-NAME-TIME`.
+fn read(results: &Path) -> Column {
+    let mut column = Column::new();
+    for folder in fs::read_dir(results).unwrap() {
+        let folder = folder.unwrap();
+        let name = folder.file_name().into_string().unwrap();
+        let name = name.strip_prefix("server-").unwrap();
+        let (scenario, _time) = name.split_at(name.len() - "-2026-07-28T00-00-00-000Z".len());
+        let checks = fs::read(folder.path().join("checks.json"));
+        let checks: Vec<Check> = serde_json::from_slice(&checks.unwrap()).unwrap();
+        let into = column.entry(scenario.to_owned()).or_default();
+        for check in checks {
+            let Check {
+                id,
+                name,
+                status,
+                error_message,
+            } = check;
+            let words = format!("{id} {name}: {}", error_message.unwrap_or_default());
+            match &*status {
+                "SUCCESS" => *into.passed.entry(format!("{id} {name}")).or_default() += 1,
+                "FAILURE" => drop(into.failed.insert(words)),
+                "WARNING" => drop(into.warned.insert(words)),
+                _ => {}
+            }
+        }
+    }
+    column
+}
