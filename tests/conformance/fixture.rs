@@ -10,11 +10,12 @@ use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::*,
     service::{RequestContext, SubscriptionContext, SubscriptionSink},
+    task_manager::TaskManager,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::{rounds, tools};
+use crate::{rounds, tasks, tools};
 
 pub(crate) static WIRE: LazyLock<Wire> =
     LazyLock::new(|| serde_json::from_str(include_str!("fixture.json")).unwrap());
@@ -44,6 +45,7 @@ pub(crate) struct Wire {
 pub(crate) struct Fixture {
     /// Everybody who ever subscribed: those who have gone refuse what they are told.
     pub(crate) subscribers: Arc<Mutex<Vec<SubscriptionSink>>>,
+    tasks: TaskManager,
 }
 
 pub(crate) fn of_json<T: DeserializeOwned>(value: Value) -> Result<T, ErrorData> {
@@ -75,13 +77,21 @@ impl ServerHandler for Fixture {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
+        tasks::check(&request.name, &context)?;
         if WIRE.rounds.contains_key(&*request.name) {
             let (responses, state) = (request.input_responses, request.request_state);
-            let next = rounds::next(&request.name, responses, state, &context)?;
-            return Ok(match next {
-                rounds::Next::Ask(inputs) => inputs.into(),
-                rounds::Next::Done(text) => tools::text(text).into(),
-            });
+            return Ok(
+                match rounds::next(&request.name, responses, state, &context)? {
+                    rounds::Next::Ask(inputs) => inputs.into(),
+                    rounds::Next::Done(text) if tasks::is_one(&request.name) => {
+                        tasks::ending_with(&self.tasks, text)
+                    }
+                    rounds::Next::Done(text) => tools::text(text).into(),
+                },
+            );
+        }
+        if tasks::is_one(&request.name) {
+            return tasks::call(&self.tasks, request, &context).await;
         }
         Ok(tools::call(self, request, context).await?.into())
     }
@@ -209,6 +219,33 @@ impl ServerHandler for Fixture {
         of_json(
             json!({ "resultType": "complete", "completion": { "values": ["paris", "park", "party"], "hasMore": false } }),
         )
+    }
+
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        self.tasks
+            .get_task(&request.task_id)
+            .map(GetTaskResult::new)
+    }
+
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.tasks
+            .update_task(&request.task_id, request.input_responses)
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.tasks.cancel_task(&request.task_id)
     }
 
     async fn set_level(

@@ -1,7 +1,7 @@
 //! The official suite, npm's `@modelcontextprotocol/conformance`, as a process.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     io::Write,
     path::{Path, PathBuf},
@@ -28,32 +28,27 @@ pub(crate) fn bed() -> Option<PathBuf> {
 /// What it said of a server: each scenario with its checks.
 pub(crate) type Column = BTreeMap<String, Checks>;
 
-/// What the checks of one scenario came to. Those that only inform are left out: they count events,
-/// which arrive as they do.
+/// How each check of a scenario ended, in order. Those that only inform are left out: they count
+/// events, which arrive as they do.
 #[derive(Debug, Default, Eq, PartialEq)]
-pub(crate) struct Checks {
-    passed: BTreeMap<String, usize>,
-    /// With the check's words for what was wrong.
-    failed: BTreeSet<String>,
-    warned: BTreeSet<String>,
-}
+pub(crate) struct Checks(Vec<(String, String)>);
 
 impl Checks {
     pub(crate) fn has_failed(&self) -> bool {
-        !self.failed.is_empty()
-    }
-
-    pub(crate) fn failures(&self) -> impl Iterator<Item = &String> {
-        self.failed.iter().chain(&self.warned)
+        self.ended("FAILURE") > 0
     }
 
     pub(crate) fn summary(&self) -> String {
-        let passed: usize = self.passed.values().sum();
-        let all = passed + self.failed.len();
-        match self.warned.len() {
+        let passed = self.ended("SUCCESS");
+        let all = passed + self.ended("FAILURE");
+        match self.ended("WARNING") {
             0 => format!("{passed}/{all}"),
             warned => format!("{passed}/{all}, {warned} warned"),
         }
+    }
+
+    fn ended(&self, status: &str) -> usize {
+        self.0.iter().filter(|(it, _)| it == status).count()
     }
 }
 
@@ -107,21 +102,13 @@ fn read(results: &Path) -> Column {
         let checks = fs::read(folder.path().join("checks.json"));
         let checks: Vec<Check> = serde_json::from_slice(&checks.unwrap()).unwrap();
         let into = column.entry(scenario.to_owned()).or_default();
-        for check in checks {
-            let Check {
-                id,
-                name,
-                status,
-                error_message,
-            } = check;
-            let words = format!("{id} {name}: {}", error_message.unwrap_or_default());
-            match &*status {
-                "SUCCESS" => *into.passed.entry(format!("{id} {name}")).or_default() += 1,
-                "FAILURE" => drop(into.failed.insert(words)),
-                "WARNING" => drop(into.warned.insert(words)),
-                _ => {}
-            }
-        }
+        let checks = checks.into_iter().filter(|check| check.status != "INFO");
+        into.0.extend(checks.map(|check| {
+            let error = check.error_message.unwrap_or_default();
+            let words = format!("{} {} {error}", check.id, check.name);
+            (check.status, words.trim_end().to_owned())
+        }));
+        into.0.sort();
     }
     column
 }

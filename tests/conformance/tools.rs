@@ -48,6 +48,10 @@ pub(crate) async fn call(
             }
         }
         "test_tool_with_progress" => progress(&context).await,
+        "greet" => {
+            let name = arguments["name"].as_str().unwrap_or("friend");
+            return Ok(text(format!("Hello, {name}!")));
+        }
         "test_sampling" => return sample(&arguments, &context).await,
         "test_custom_header" => {
             return match arguments["value"].as_str() {
