@@ -1,6 +1,6 @@
 //! Who made the request: what the layer leaves behind after one verification.
 
-use std::{any::Any, error::Error, fmt, ops::Deref, sync::Arc};
+use std::{error::Error, fmt, future::Future, ops::Deref, sync::Arc};
 
 use crate::{
     keyring::{
@@ -9,10 +9,14 @@ use crate::{
         registered::RegisteredClaims,
         verify::{AnyClaims, Verified},
     },
+    layer::{Edge, Refusal},
     secrets::{Pinned, Secrets},
     snapshot::VerifiedBy,
     source::{Stage, VersionId},
 };
+
+mod expiry;
+use expiry::Expiry;
 
 /// A verified token's claims, and which key verified it.
 ///
@@ -31,6 +35,7 @@ use crate::{
 pub struct Claims<C = RegisteredClaims> {
     claims: Arc<C>,
     key: Arc<VerifiedBy>,
+    expiry: Expiry,
 }
 
 impl<C> Claims<C> {
@@ -61,6 +66,28 @@ impl<C> Claims<C> {
         &self.key.id
     }
 
+    /// Resolves when the token would be refused, should it be presented again: its `exp` is over, and the
+    /// leeway of the layer too; the window of its key has ended; or the key is revoked. For work that
+    /// outlives its request's answer, such as a `subscriptions/listen` of MCP.
+    ///
+    /// Cancellation safe. It holds neither the claims nor the snapshot. A token that the caller has renewed
+    /// meanwhile has claims, and an end, of its own.
+    ///
+    /// ```
+    /// use tower_secrets::Claims;
+    ///
+    /// async fn follow(claims: Claims, mut news: tokio::sync::mpsc::Receiver<String>) {
+    ///     let expired = std::pin::pin!(claims.expired());
+    ///     tokio::select! {
+    ///         () = expired => {}
+    ///         () = async { while let Some(_line) = news.recv().await { /* send it */ } } => {}
+    ///     }
+    /// }
+    /// ```
+    pub fn expired(&self) -> impl Future<Output = ()> + Send + use<C> {
+        self.expiry.reached(self.key.clone())
+    }
+
     /// The claims alone, to be kept or sent elsewhere.
     #[must_use]
     pub fn into_inner(self) -> Arc<C> {
@@ -81,13 +108,18 @@ impl<C> Clone for Claims<C> {
         Self {
             claims: self.claims.clone(),
             key: self.key.clone(),
+            expiry: self.expiry,
         }
     }
 }
 
 impl<C: fmt::Debug> fmt::Debug for Claims<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { claims, key } = self;
+        let Self {
+            claims,
+            key,
+            expiry: _,
+        } = self;
         f.debug_struct("Claims")
             .field("claims", claims)
             .field("key", key)
@@ -115,8 +147,11 @@ impl<C: fmt::Debug> fmt::Debug for Claims<C> {
 /// ```
 #[derive(Clone)]
 pub struct Authentication {
-    claims: Arc<dyn Any + Send + Sync>,
+    claims: AnyClaims,
     claims_type: &'static str,
+    expiry: Expiry,
+    /// `None` for a layer of which there is nothing to say.
+    edge: Option<Arc<Edge>>,
     /// What the request is pinned to. An entry of its own beside this one would cost an allocation or
     /// two in each request.
     snapshot: Arc<dyn Pinned>,
@@ -133,28 +168,39 @@ enum Key {
 
 impl Authentication {
     /// `verified` is of a layer whose claims are read as `C`, against this snapshot.
-    pub(crate) fn new<C, T>(verified: Verified, secrets: Secrets<T>) -> Self
+    pub(crate) fn new<C, T>(
+        verified: Verified,
+        secrets: Secrets<T>,
+        edge: Option<Arc<Edge>>,
+    ) -> Self
     where
         T: Send + Sync + 'static,
     {
-        Self::by::<C, T>(verified.claims, Key::Own(verified.key), secrets)
+        let key = Key::Own(verified.key);
+        Self::by::<C, T>(verified, key, secrets, edge)
     }
 
     /// The same of a token that another keyring judged.
-    pub(crate) fn by_other<C, T>(judged: Judged, secrets: Secrets<T>) -> Self
+    pub(crate) fn by_other<C, T>(
+        judged: Judged,
+        secrets: Secrets<T>,
+        edge: Option<Arc<Edge>>,
+    ) -> Self
     where
         T: Send + Sync + 'static,
     {
-        Self::by::<C, T>(judged.claims, Key::Other(judged.key), secrets)
+        Self::by::<C, T>(judged.verified, Key::Other(judged.key), secrets, edge)
     }
 
-    fn by<C, T>(claims: AnyClaims, key: Key, secrets: Secrets<T>) -> Self
+    fn by<C, T>(verified: Verified, key: Key, secrets: Secrets<T>, edge: Option<Arc<Edge>>) -> Self
     where
         T: Send + Sync + 'static,
     {
         Self {
-            claims,
+            claims: verified.claims,
             claims_type: std::any::type_name::<C>(),
+            expiry: Expiry::of(verified.validity),
+            edge,
             snapshot: secrets.into_pinned(),
             key,
         }
@@ -177,15 +223,48 @@ impl Authentication {
     /// # Errors
     /// When the layer reads claims as another type than `C`; the error names both.
     pub fn claims<C: Send + Sync + 'static>(&self) -> Result<Claims<C>, ClaimsError> {
-        let claims = self
-            .claims
-            .clone()
-            .downcast()
-            .map_err(|_| ClaimsError::new::<C>(self.claims_type))?;
+        let claims = self.claims.downcast();
         Ok(Claims {
-            claims,
+            claims: claims.ok_or_else(|| ClaimsError::new::<C>(self.claims_type))?,
             key: self.key().clone(),
+            expiry: self.expiry,
         })
+    }
+
+    /// The registered claims, whatever type the layer reads claims as. `None` where that is a type of
+    /// your own and one of these claims is not what RFC 7519 says, such as a `sub` that is a number.
+    #[must_use]
+    pub fn registered(&self) -> Option<&RegisteredClaims> {
+        self.claims.registered()
+    }
+
+    /// Whether the token allows what this scope stands for: it names the scope in `scope` or `scp`
+    /// ([`RegisteredClaims::scope`]), or the layer's
+    /// [`scope_rule`](crate::JwtRotationLayer::scope_rule) says so.
+    #[must_use]
+    pub fn grants(&self, scope: &str) -> bool {
+        match self.edge.as_ref().and_then(|edge| edge.scope_rule()) {
+            Some(rule) => rule(&*self.claims, scope),
+            None => {
+                let claims = self.registered();
+                claims.is_some_and(|claims| claims.scopes().any(|granted| granted == scope))
+            }
+        }
+    }
+
+    /// The answer to a caller whose token does not [grant](Self::grants) all that a call needs: 403 with a
+    /// challenge that names every one of these scopes (RFC 6750, section 3.1), so that a client can ask
+    /// for them at once.
+    #[must_use]
+    pub fn insufficient_scope<'s>(&self, needed: impl IntoIterator<Item = &'s str>) -> Refusal {
+        let needed: Vec<&str> = needed.into_iter().collect();
+        Refusal::insufficient_scope(&needed, self.edge.as_deref().unwrap_or(&Edge::default()))
+    }
+
+    /// Resolves when the token would be refused, should it be presented again; see [`Claims::expired`].
+    /// It does not hold the snapshot.
+    pub fn expired(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.expiry.reached(self.key().clone())
     }
 
     /// The stage of the key that verified the token.
@@ -219,6 +298,8 @@ impl fmt::Debug for Authentication {
         let Self {
             claims: _,
             claims_type,
+            expiry: _,
+            edge: _,
             snapshot: _,
             key: _,
         } = self;

@@ -16,7 +16,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use serde::de::DeserializeOwned;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, futures::Notified};
 
 use crate::{
     clock::{Clock, Now},
@@ -44,6 +44,8 @@ pub(crate) struct Trust {
     deadline_mono: AtomicU64,
     deadline_wall: AtomicU64,
     revoked: AtomicBool,
+    /// Told when any of these changes.
+    changed: Notify,
 }
 
 impl Trust {
@@ -52,6 +54,7 @@ impl Trust {
             deadline_mono: AtomicU64::new(NEVER),
             deadline_wall: AtomicU64::new(NEVER),
             revoked: AtomicBool::new(false),
+            changed: Notify::new(),
         })
     }
 
@@ -86,6 +89,7 @@ impl Trust {
         );
         self.deadline_mono
             .fetch_min(nanos(now.mono.saturating_add(after)), Ordering::AcqRel);
+        self.changed.notify_waiters();
     }
 
     /// The store made it current again: the deadline of its earlier replacement is void.
@@ -96,6 +100,13 @@ impl Trust {
 
     pub(crate) fn revoke(&self) {
         self.revoked.store(true, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// Resolves when a deadline is set or the trust is revoked, from the call on and not from the first
+    /// poll.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     pub(crate) fn restore(&self) {
@@ -173,12 +184,14 @@ pub(crate) struct TrustedKey {
 }
 
 /// What is said of the key that verified a token; shared, so that saying it costs one count.
-#[derive(Debug)]
 pub(crate) struct VerifiedBy {
     pub(crate) stage: Stage,
     pub(crate) version: VersionId,
     pub(crate) generation: u64,
     pub(crate) id: KeyId,
+    /// For those who ask later whether the token would still be accepted. It points at no snapshot.
+    pub(crate) trust: Arc<Trust>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl TrustedKey {
@@ -188,13 +201,34 @@ impl TrustedKey {
         self.key.answers_to(kid) || self.other_names.iter().any(|name| name.as_str() == kid)
     }
 
-    pub(crate) fn verified_by(&self, generation: u64) -> VerifiedBy {
+    pub(crate) fn verified_by(&self, generation: u64, clock: &Arc<dyn Clock>) -> VerifiedBy {
         VerifiedBy {
             stage: self.stage,
             version: self.version.clone(),
             generation,
             id: self.key.id().clone(),
+            trust: self.trust.clone(),
+            clock: clock.clone(),
         }
+    }
+}
+
+impl fmt::Debug for VerifiedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            stage,
+            version,
+            generation,
+            id,
+            trust: _,
+            clock: _,
+        } = self;
+        f.debug_struct("VerifiedBy")
+            .field("stage", stage)
+            .field("version", version)
+            .field("generation", generation)
+            .field("id", id)
+            .finish()
     }
 }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::{
     Keyring, Waiter,
-    verify::{AnyClaims, Policy, ReadClaims, VerifyError},
+    verify::{Policy, ReadClaims, Verified, VerifyError},
 };
 use crate::snapshot::VerifiedBy;
 
 /// A token that passed, and what is said of the key.
 pub(crate) struct Judged {
-    pub(crate) claims: AnyClaims,
+    pub(crate) verified: Verified,
     pub(crate) key: Arc<VerifiedBy>,
 }
 
@@ -47,8 +47,8 @@ impl<T: Send + Sync + 'static> Authority for Keyring<T> {
         let snapshot = self.shared.snapshot();
         match snapshot.verify_with(token, policy, read) {
             Ok(verified) => Ok(Judged {
-                claims: verified.claims,
                 key: snapshot.verified_by[verified.key].clone(),
+                verified,
             }),
             Err(error) => Err((error, snapshot.generation)),
         }

@@ -107,7 +107,8 @@ impl RegisteredClaims {
             .filter(|name| !name.is_empty())
     }
 
-    /// The OAuth client that asked for the token ([RFC 8693, section 4.3]).
+    /// The OAuth client that asked for the token ([RFC 8693, section 4.3]). A token without
+    /// `client_id` may name it in `azp` (OpenID Connect, Keycloak, Auth0), `appid` (Entra) or `cid` (Okta).
     ///
     /// [RFC 8693, section 4.3]: https://www.rfc-editor.org/rfc/rfc8693#section-4.3
     #[must_use]

@@ -375,7 +375,7 @@ impl<T> Frame<T> {
         let keys = ledger.trusted_keys(now);
         let verified_by = keys
             .iter()
-            .map(|held| Arc::new(held.verified_by(generation)));
+            .map(|held| Arc::new(held.verified_by(generation, &self.clock)));
         Arc::new(Snapshot {
             generation,
             current: ledger.current.clone(),

@@ -4,15 +4,13 @@
 //! token says of itself is believed before its signature, except which key to ask, and that only
 //! among the keys held here. Each part is decoded once, and the keys were prepared before.
 
-use std::{
-    any::{Any, TypeId},
-    sync::Arc,
-};
-
+#[cfg(test)]
 use serde::de::DeserializeOwned;
 
-use super::registered::RegisteredClaims;
 use crate::{clock::Now, snapshot::TrustedKey};
+
+mod any_claims;
+pub(crate) use any_claims::{AnyClaims, ReadClaims, read_as};
 
 mod checks;
 pub(crate) use checks::Validity;
@@ -35,6 +33,7 @@ pub(crate) use issuer::{IssuerName, claimed_issuer};
 mod json;
 
 mod numeric_date;
+pub(crate) use numeric_date::NumericDate;
 
 mod policy;
 pub(crate) use policy::{AcceptedUse, Policy, PolicyId};
@@ -46,12 +45,6 @@ pub(super) mod tests;
 
 /// Decoded, the claims of most tokens fit into this many bytes; longer ones cost an allocation.
 const CLAIMS_BYTES: usize = 1024;
-
-/// Claims of the type that the layer was configured with.
-pub(crate) type AnyClaims = Arc<dyn Any + Send + Sync>;
-
-/// From the claims set and its JSON to the layer's type.
-pub(crate) type ReadClaims = fn(&ClaimsSet<'_>, &[u8]) -> Result<AnyClaims, VerifyErrorKind>;
 
 /// A token that passed.
 #[derive(Clone, Debug)]
@@ -161,19 +154,4 @@ pub(crate) fn names_secret(token: &[u8], keys: &[TrustedKey]) -> bool {
         .ok()
         .and_then(|compact| signature::key_of_usual_header(&compact, keys))
         .is_some_and(|key| !key.is_asymmetric())
-}
-
-/// The default type needs no second pass over the JSON.
-pub(crate) fn read_as<C>(
-    claims: &ClaimsSet<'_>,
-    payload: &[u8],
-) -> Result<AnyClaims, VerifyErrorKind>
-where
-    C: DeserializeOwned + Send + Sync + 'static,
-{
-    if TypeId::of::<C>() == TypeId::of::<RegisteredClaims>() {
-        return Ok(Arc::new(claims.registered()?));
-    }
-    let claims: C = serde_json::from_slice(payload).map_err(|_| VerifyErrorKind::WrongClaims)?;
-    Ok(Arc::new(claims))
 }

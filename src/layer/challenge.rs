@@ -51,19 +51,41 @@ pub(super) struct BearerError {
     pub(super) description: &'static str,
 }
 
-/// Builds the header's value. `error` is left out where no credentials were given: a client that
-/// did not try is told nothing more (RFC 6750 section 3.1).
-pub(super) fn challenge(realm: &Realm, error: Option<BearerError>) -> HeaderValue {
-    // The realm also keeps the challenge legal: `Bearer` must be followed by some parameter.
-    let mut value = String::from("Bearer ");
-    push_param(&mut value, "realm", &realm.0);
-    if let Some(BearerError { code, description }) = error {
-        value.push_str(", ");
-        push_param(&mut value, "error", code);
-        value.push_str(", ");
-        push_param(&mut value, "error_description", description);
+/// What a challenge says. `error` is left out where no credentials were given: a client that did not
+/// try is told nothing more (RFC 6750 section 3.1).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Challenge<'a> {
+    pub(super) realm: &'a Realm,
+    /// Names with spaces between them, fit for a header.
+    pub(super) scope: Option<&'a str>,
+    pub(super) error: Option<BearerError>,
+}
+
+impl Challenge<'_> {
+    /// The header's value.
+    pub(super) fn header(self) -> HeaderValue {
+        let Self {
+            realm,
+            scope,
+            error,
+        } = self;
+        // The realm also keeps the challenge legal: `Bearer` must be followed by some parameter.
+        let mut value = String::from("Bearer ");
+        push_param(&mut value, "realm", &realm.0);
+        if let Some(scope) = scope {
+            push_next(&mut value, "scope", scope);
+        }
+        if let Some(BearerError { code, description }) = error {
+            push_next(&mut value, "error", code);
+            push_next(&mut value, "error_description", description);
+        }
+        HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("Bearer"))
     }
-    HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("Bearer"))
+}
+
+fn push_next(out: &mut String, name: &str, value: &str) {
+    out.push_str(", ");
+    push_param(out, name, value);
 }
 
 fn push_param(out: &mut String, name: &str, value: &str) {
@@ -85,6 +107,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn challenge(realm: &Realm, error: Option<BearerError>) -> HeaderValue {
+        let scope = None;
+        Challenge {
+            realm,
+            scope,
+            error,
+        }
+        .header()
+    }
 
     #[test]
     fn without_and_with_an_error() {

@@ -105,9 +105,9 @@ impl<T: Send + Sync + 'static> Settings<T> {
 
     fn refused(&self, token: &[u8], error: VerifyError, generation: u64) -> Refused {
         let refusal = if is_b64token(token) {
-            Refusal::invalid_token(&error, &self.realm)
+            Refusal::invalid_token(&error, &self.edge)
         } else {
-            Refusal::malformed(&self.realm)
+            Refusal::malformed(&self.edge)
         };
         Refused {
             refusal,

@@ -4,7 +4,12 @@ use std::{fmt, iter, marker::PhantomData, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{EmptyBody, InvalidRealm, Issuer, JwtRotation, challenge::Realm, issuer::token_rules};
+use super::{
+    EmptyBody, InvalidRealm, Issuer, JwtRotation,
+    challenge::Realm,
+    edge::{Edge, ScopeRule},
+    issuer::token_rules,
+};
 use crate::keyring::{
     Keyring,
     registered::RegisteredClaims,
@@ -35,7 +40,8 @@ impl<T> JwtRotationLayer<T> {
                 keyring,
                 policy: Policy::default(),
                 trusted: Vec::new(),
-                realm: Realm::default(),
+                edge: Arc::default(),
+                has_own_edge: false,
                 allow_anonymous: false,
                 fault: None,
             }),
@@ -118,7 +124,36 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
     /// When it holds anything but printable ASCII and spaces.
     pub fn realm(self, realm: impl Into<Arc<str>>) -> Result<Self, InvalidRealm> {
         let realm = Realm::new(realm)?;
-        Ok(self.change(|settings| settings.realm = realm))
+        Ok(self.tell(|edge| edge.realm = realm))
+    }
+
+    /// Who may do what: whether claims allow what a scope stands for. Default: those whose `scope`, else
+    /// `scp`, names it ([`RegisteredClaims::scope`]). It decides wherever this crate asks for a scope, and
+    /// in [`Authentication::grants`](crate::Authentication::grants); for issuers that write scopes
+    /// elsewhere, and for scopes that include others:
+    ///
+    /// ```
+    /// # use tower_secrets::{Keyring, JwtRotationLayer, RegisteredClaims};
+    /// # fn layer<App>(keyring: Keyring<App>) {
+    /// JwtRotationLayer::new(keyring).scope_rule(|claims: &RegisteredClaims, scope: &str| {
+    ///     let includes = |granted: &str| granted == scope || granted == "files:write" && scope == "files:read";
+    ///     claims.scopes().any(includes)
+    /// });
+    /// # }
+    /// ```
+    ///
+    /// It goes with the type of the claims: [`claims`](Self::claims) takes it back. The tokens of
+    /// [trusted](Self::trust) issuers are judged by it too.
+    pub fn scope_rule(self, rule: impl Fn(&C, &str) -> bool + Send + Sync + 'static) -> Self
+    where
+        C: 'static,
+    {
+        let rule: ScopeRule = Arc::new(move |claims, scope| {
+            claims
+                .downcast_ref()
+                .is_some_and(|claims| rule(claims, scope))
+        });
+        self.tell(|edge| edge.scope_rule = Some(rule))
     }
 
     /// What a token's claims are read as, beside the checks. Default: [`RegisteredClaims`].
@@ -131,6 +166,9 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
     pub fn claims<C2>(self) -> JwtRotationLayer<T, C2, P> {
         // Other policies, for what was accepted is remembered together with its claims.
         let this = self.change(|settings| {
+            if settings.edge.scope_rule.is_some() {
+                Arc::make_mut(&mut settings.edge).scope_rule = None;
+            }
             for policy in settings.policies_mut() {
                 policy.change(|_| ());
             }
@@ -154,6 +192,13 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
 
     fn require(self, change: impl FnOnce(&mut Policy)) -> Self {
         self.change(|settings| settings.policy.change(change))
+    }
+
+    fn tell(self, change: impl FnOnce(&mut Edge)) -> Self {
+        self.change(|settings| {
+            change(Arc::make_mut(&mut settings.edge));
+            settings.has_own_edge = true;
+        })
     }
 
     fn change(mut self, change: impl FnOnce(&mut Settings<T>)) -> Self {
@@ -205,13 +250,20 @@ pub(super) struct Settings<T> {
     pub(super) policy: Policy,
     /// Empty: the keyring judges every token.
     pub(super) trusted: Vec<Issuer>,
-    pub(super) realm: Realm,
+    pub(super) edge: Arc<Edge>,
+    /// Whether requests take it along. One that says nothing of its own is not worth a count in each.
+    has_own_edge: bool,
     pub(super) allow_anonymous: bool,
     /// What is wrong with the rules, so that nobody may be let through by them.
     pub(super) fault: Option<&'static str>,
 }
 
 impl<T> Settings<T> {
+    /// What an authentication takes along.
+    pub(super) fn left_edge(&self) -> Option<Arc<Edge>> {
+        self.has_own_edge.then(|| self.edge.clone())
+    }
+
     fn policies(&self) -> impl Iterator<Item = &Policy> {
         let trusted = self.trusted.iter().map(|issuer| &issuer.policy);
         iter::once(&self.policy).chain(trusted)
@@ -229,7 +281,8 @@ impl<T> Clone for Settings<T> {
             keyring: self.keyring.clone(),
             policy: self.policy.clone(),
             trusted: self.trusted.clone(),
-            realm: self.realm.clone(),
+            edge: self.edge.clone(),
+            has_own_edge: self.has_own_edge,
             allow_anonymous: self.allow_anonymous,
             fault: self.fault,
         }
@@ -242,14 +295,15 @@ impl<T> fmt::Debug for Settings<T> {
             keyring: _,
             policy,
             trusted,
-            realm,
+            edge,
+            has_own_edge: _,
             allow_anonymous,
             fault,
         } = self;
         f.debug_struct("Settings")
             .field("policy", policy)
             .field("trusted", trusted)
-            .field("realm", realm)
+            .field("edge", edge)
             .field("allow_anonymous", allow_anonymous)
             .field("fault", fault)
             .finish_non_exhaustive()

@@ -55,6 +55,7 @@
 //! | no token, or another scheme's credentials alone | 401 | no `error` |
 //! | Bearer credentials of a bad form, two `Authorization` headers | 400 | `invalid_request` |
 //! | any token that does not pass | 401 | `invalid_token`, a description fixed by the reason |
+//! | a token that does not grant a scope that the call needs | 403 | `insufficient_scope`, with every scope that it needs |
 //! | secrets older than the keyring's `refuse_after` | 503 | none |
 //! | a keyring without `.jwt_key(..)`; an issuer's tokens for any audience, unless [`any_audience`](JwtRotationLayer::any_audience) says that it is meant; two providers over one set of keys | 500 | none |
 //!
@@ -107,6 +108,7 @@
 
 mod bearer;
 mod challenge;
+mod edge;
 mod extract_error;
 mod future;
 mod issuer;
@@ -134,5 +136,6 @@ pub use self::{
     service::JwtRotation,
 };
 
+pub(crate) use self::edge::Edge;
 #[cfg(feature = "rmcp")]
 pub(crate) use self::pinned::Anonymous;

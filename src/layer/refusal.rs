@@ -4,7 +4,7 @@ use std::{error::Error, fmt};
 
 use http::{HeaderValue, StatusCode};
 
-use super::challenge::{BearerError, Realm, challenge};
+use super::{challenge::BearerError, edge::Edge};
 use crate::keyring::verify::{VerifyError, VerifyErrorKind};
 
 /// A request that was not let through, and why.
@@ -31,7 +31,7 @@ impl Refusal {
         self.kind.status()
     }
 
-    /// The value of `WWW-Authenticate` (RFC 6750 section 3), on every 400 and 401.
+    /// The value of `WWW-Authenticate` (RFC 6750 section 3), on every 400, 401 and 403.
     #[must_use]
     pub fn challenge(&self) -> Option<&HeaderValue> {
         self.challenge.as_ref()
@@ -53,33 +53,46 @@ impl Refusal {
         }
     }
 
-    pub(super) fn no_credentials(realm: &Realm) -> Self {
+    pub(super) fn no_credentials(edge: &Edge) -> Self {
         Self::challenging(
             RefusalKind::NoCredentials,
             "this resource needs a bearer token",
-            realm,
+            edge,
         )
     }
 
-    pub(super) fn malformed(realm: &Realm) -> Self {
+    pub(super) fn malformed(edge: &Edge) -> Self {
         Self::challenging(
             RefusalKind::InvalidRequest,
             "the Authorization header is not of the form: Bearer, a space, one token",
-            realm,
+            edge,
         )
     }
 
-    pub(super) fn repeated(realm: &Realm) -> Self {
+    pub(super) fn repeated(edge: &Edge) -> Self {
         Self::challenging(
             RefusalKind::InvalidRequest,
             "there is more than one Authorization header",
-            realm,
+            edge,
         )
     }
 
-    pub(super) fn invalid_token(error: &VerifyError, realm: &Realm) -> Self {
+    pub(super) fn invalid_token(error: &VerifyError, edge: &Edge) -> Self {
         let kind = RefusalKind::InvalidToken(error.kind());
-        Self::challenging(kind, error.description(), realm)
+        Self::challenging(kind, error.description(), edge)
+    }
+
+    /// `needed` are all the scopes that the call needs, those that were granted too: a client that asks
+    /// for less than these would lose some (MCP 2025-11-25, Authorization, Scope Challenge Handling).
+    pub(crate) fn insufficient_scope(needed: &[&str], edge: &Edge) -> Self {
+        let kind = RefusalKind::InsufficientScope;
+        let description = "the token does not allow what this call needs";
+        let error = kind.code().map(|code| BearerError { code, description });
+        Self {
+            kind,
+            challenge: Some(edge.challenge(error, needed)),
+            description,
+        }
     }
 
     /// Not the client's fault, so it is asked for nothing.
@@ -107,11 +120,11 @@ impl Refusal {
         }
     }
 
-    fn challenging(kind: RefusalKind, description: &'static str, realm: &Realm) -> Self {
+    fn challenging(kind: RefusalKind, description: &'static str, edge: &Edge) -> Self {
         let error = kind.code().map(|code| BearerError { code, description });
         Self {
             kind,
-            challenge: Some(challenge(realm, error)),
+            challenge: Some(edge.challenge(error, &[])),
             description,
         }
     }
@@ -154,6 +167,8 @@ pub enum RefusalKind {
     InvalidRequest,
     /// A token that does not pass: 401 `invalid_token`.
     InvalidToken(VerifyErrorKind),
+    /// A good token that does not grant a scope which the call needs: 403 `insufficient_scope`.
+    InsufficientScope,
     /// The secrets are older than the keyring's `refuse_after` allows: 503. Never a 401, or
     /// clients would throw away tokens that are fine.
     Stale,
@@ -171,6 +186,7 @@ impl RefusalKind {
             Self::NoCredentials => "no_credentials",
             Self::InvalidRequest => "invalid_request",
             Self::InvalidToken(_) => "invalid_token",
+            Self::InsufficientScope => "insufficient_scope",
             Self::Stale => "stale",
             Self::Misconfigured => "misconfigured",
         }
@@ -180,6 +196,7 @@ impl RefusalKind {
         match self {
             Self::NoCredentials | Self::InvalidToken(_) => StatusCode::UNAUTHORIZED,
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::InsufficientScope => StatusCode::FORBIDDEN,
             Self::Stale => StatusCode::SERVICE_UNAVAILABLE,
             Self::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -190,6 +207,7 @@ impl RefusalKind {
         match self {
             Self::InvalidRequest => Some("invalid_request"),
             Self::InvalidToken(_) => Some("invalid_token"),
+            Self::InsufficientScope => Some("insufficient_scope"),
             Self::NoCredentials | Self::Stale | Self::Misconfigured => None,
         }
     }
@@ -207,7 +225,7 @@ mod tests {
 
     #[test]
     fn no_credentials_challenges_without_an_error() {
-        let refusal = Refusal::no_credentials(&Realm::default());
+        let refusal = Refusal::no_credentials(&Edge::default());
         assert_eq!(refusal.status(), 401);
         assert_eq!(challenge_of(&refusal), "Bearer realm=\"restricted\"");
     }
@@ -215,8 +233,8 @@ mod tests {
     #[test]
     fn a_bad_form_is_an_invalid_request() {
         for refusal in [
-            Refusal::malformed(&Realm::default()),
-            Refusal::repeated(&Realm::default()),
+            Refusal::malformed(&Edge::default()),
+            Refusal::repeated(&Edge::default()),
         ] {
             assert_eq!(refusal.status(), 400);
             let challenge = challenge_of(&refusal);

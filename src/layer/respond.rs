@@ -96,10 +96,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::layer::{RefusalKind, challenge::Realm};
+    use crate::layer::{Edge, RefusalKind};
 
     fn refusal() -> Refusal {
-        Refusal::no_credentials(&Realm::default())
+        Refusal::no_credentials(&Edge::default())
     }
 
     #[test]

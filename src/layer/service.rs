@@ -14,7 +14,6 @@ use tower_service::Service;
 use super::{
     Refusal, Respond, ResponseFuture,
     bearer::{Credentials, credentials},
-    challenge::challenge,
     judge::{Caller, Hope, Refused, View},
     layer::Settings,
     pinned::{leave_anonymous, leave_caller, pin},
@@ -71,10 +70,14 @@ where
         }
         let extensions = request.extensions_mut();
         let authentication = match caller {
-            Some(Caller::Own(verified)) => Authentication::new::<C, T>(verified, secrets),
-            Some(Caller::Other(judged)) => Authentication::by_other::<C, T>(judged, secrets),
+            Some(Caller::Own(verified)) => {
+                Authentication::new::<C, T>(verified, secrets, settings.left_edge())
+            }
+            Some(Caller::Other(judged)) => {
+                Authentication::by_other::<C, T>(judged, secrets, settings.left_edge())
+            }
             None => {
-                leave_anonymous(extensions, secrets, challenge(&settings.realm, None));
+                leave_anonymous(extensions, secrets, settings.edge.challenge(None, &[]));
                 return Ok(());
             }
         };
@@ -89,17 +92,17 @@ where
         secrets: &Secrets<T>,
     ) -> Result<Option<Caller>, Refused> {
         let settings = &*self.settings;
-        let realm = &settings.realm;
+        let edge = &settings.edge;
         let token = match credentials(headers) {
             Credentials::Token(token) => token,
             Credentials::Absent | Credentials::OtherScheme if settings.allow_anonymous => {
                 return Ok(None);
             }
             Credentials::Absent | Credentials::OtherScheme => {
-                return Err(Refusal::no_credentials(realm).into());
+                return Err(Refusal::no_credentials(edge).into());
             }
-            Credentials::Malformed => return Err(Refusal::malformed(realm).into()),
-            Credentials::Repeated => return Err(Refusal::repeated(realm).into()),
+            Credentials::Malformed => return Err(Refusal::malformed(edge).into()),
+            Credentials::Repeated => return Err(Refusal::repeated(edge).into()),
         };
         settings.judge::<C>(token, secrets).map(Some)
     }

@@ -10,7 +10,7 @@ use rmcp::{
 
 use super::with_secrets::Stale;
 use crate::{
-    Secrets,
+    Authentication, Secrets,
     claims::Claims,
     layer::{Anonymous, ExtractError, ExtractErrorKind},
 };
@@ -42,6 +42,22 @@ pub trait SecretsContext: sealed::Sealed {
     /// An internal error, as for [`claims`](Self::claims).
     fn optional_claims<C: Send + Sync + 'static>(&self) -> Result<Option<Claims<C>>, ErrorData> {
         find_optional_claims(self.own_extensions())
+    }
+
+    /// Resolves when the caller's token would be refused ([`Authentication::expired`]), and never where
+    /// the call needed none. For answers without an end, such as those of `subscriptions/listen`.
+    ///
+    /// Cancellation safe.
+    fn expired(&self) -> impl Future<Output = ()> + Send + use<Self> {
+        let caller = in_http(self.own_extensions(), |extensions| {
+            extensions.get().map(Authentication::expired)
+        });
+        async move {
+            match caller {
+                Some(expired) => expired.await,
+                None => std::future::pending().await,
+            }
+        }
     }
 }
 

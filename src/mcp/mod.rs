@@ -15,12 +15,21 @@
 //! }
 //! ```
 //!
+//! Around the MCP service, inside of the layer that verifies tokens:
+//!
+//! * [`EndStreamsLayer`]: an event stream ends with the token that opened it.
+//!
 //! Over HTTP, what they give is what [`JwtRotationLayer`](crate::JwtRotationLayer) or
 //! [`SecretsLayer`](crate::SecretsLayer) has put in the very request that made the call: within a
 //! session, each call has its own. Without HTTP (stdio) there is no layer; wrap the server in
 //! [`WithSecrets`], and the same tools work.
 
 mod context;
+mod streams;
 mod with_secrets;
 
-pub use self::{context::SecretsContext, with_secrets::WithSecrets};
+pub use self::{
+    context::SecretsContext,
+    streams::{EndStreams, EndStreamsLayer, EndingBody},
+    with_secrets::WithSecrets,
+};

@@ -1,20 +1,23 @@
 //! The edges: the tower layers, the axum extractors and the rmcp ones, over a real keyring.
 #![allow(clippy::unwrap_used)]
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{Request, header::AUTHORIZATION};
 use jsonwebtoken::{EncodingKey, Header};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tower_secrets::{JwtKey, Keyring, source::Memory};
+use tower_secrets::{JwtKey, Keyring, RegisteredClaims, clock::TokioClock, source::Memory};
 
+mod authentication;
 #[cfg(feature = "axum")]
 mod extract;
 #[cfg(feature = "rmcp")]
 mod mcp;
 mod readiness;
 mod service;
+#[cfg(feature = "rmcp")]
+mod streams;
 
 const OLD: &str = "the old secret, of more than 32 bytes";
 const NEW: &str = "the new secret, of more than 32 bytes";
@@ -49,6 +52,22 @@ fn token_for(secret: &str, seconds: i64, more: Value) -> String {
     }
     let key = EncodingKey::from_secret(secret.as_bytes());
     jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap()
+}
+
+/// A keyring on tokio's clock, and a token of its that is good for that many seconds.
+async fn timed(seconds: u64) -> (Memory, Keyring<App>, String) {
+    let source = Memory::new(bundle(OLD, "first"));
+    let clock = TokioClock::starting_at(UNIX_EPOCH + Duration::from_secs(1_000_000));
+    let keyring = Keyring::<App>::builder(source.clone())
+        .jwt_key(|app: &App| &app.jwt_secret)
+        .clock(clock)
+        .build()
+        .await
+        .unwrap();
+    let end = UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds);
+    let claims = RegisteredClaims::new("alice").expires_at(end);
+    let token = keyring.signer().sign(&claims).unwrap();
+    (source, keyring, token)
 }
 
 fn token(secret: &str) -> String {

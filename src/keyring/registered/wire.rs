@@ -41,6 +41,12 @@ struct Wire<'a> {
     scp: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     client_id: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing, deserialize_with = "text_or_nothing")]
+    azp: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing, deserialize_with = "text_or_nothing")]
+    appid: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing, deserialize_with = "text_or_nothing")]
+    cid: Option<Cow<'a, str>>,
 }
 
 impl Serialize for RegisteredClaims {
@@ -56,6 +62,9 @@ impl Serialize for RegisteredClaims {
             scope: self.scope().map(Cow::Borrowed),
             scp: None,
             client_id: self.client_id().map(Cow::Borrowed),
+            azp: None,
+            appid: None,
+            cid: None,
         };
         wire.serialize(serializer)
     }
@@ -74,7 +83,11 @@ impl<'de> Deserialize<'de> for RegisteredClaims {
             scope,
             scp,
             client_id,
+            azp,
+            appid,
+            cid,
         } = Wire::deserialize(deserializer)?;
+        let client_id = client_id.or(azp).or(appid).or(cid);
         let read = Read {
             iss: iss.as_deref(),
             sub: sub.as_deref(),
@@ -88,6 +101,22 @@ impl<'de> Deserialize<'de> for RegisteredClaims {
         };
         Ok(read.into())
     }
+}
+
+/// Names that mean a client with some issuers, and with others something that may be no text.
+fn text_or_nothing<'de, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Cow<'a, str>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Form {
+        Text(String),
+        Other(de::IgnoredAny),
+    }
+    Ok(match Form::deserialize(deserializer)? {
+        Form::Text(text) => Some(Cow::Owned(text)),
+        Form::Other(_) => None,
+    })
 }
 
 /// `aud`: a single name is a string, several are an array.

@@ -23,6 +23,11 @@ impl Validity {
         let now = NumericDate::from(wall);
         self.from <= now && now < self.until
     }
+
+    /// The first moment at which the token is refused for its times.
+    pub(crate) fn until(self) -> NumericDate {
+        self.until
+    }
 }
 
 impl Policy {

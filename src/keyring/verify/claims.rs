@@ -28,6 +28,9 @@ pub(crate) struct ClaimsSet<'a> {
     scope: Option<Texts<'a>>,
     scp: Option<Texts<'a>>,
     client_id: Option<Text<'a>>,
+    azp: Option<Text<'a>>,
+    appid: Option<Text<'a>>,
+    cid: Option<Text<'a>>,
     pub(super) nonce: Option<Skipped>,
     pub(super) at_hash: Option<Skipped>,
     pub(super) c_hash: Option<Skipped>,
@@ -91,9 +94,22 @@ impl<'a> ClaimsSet<'a> {
             iat: self.iat.map(NumericDate::seconds),
             jti: text(&self.jti)?,
             scope: scope.as_deref(),
-            client_id: text(&self.client_id)?,
+            client_id: self.client()?,
         };
         Ok(read.into())
+    }
+
+    /// What OAuth calls `client_id` has other names with those who issued tokens before it had one.
+    /// With anybody else these may mean anything, so what is no text is passed over.
+    fn client(&self) -> Result<Option<&str>, VerifyErrorKind> {
+        if let Some(id) = text(&self.client_id)? {
+            return Ok(Some(id));
+        }
+        let others = [&self.azp, &self.appid, &self.cid];
+        Ok(others.into_iter().find_map(|name| match name {
+            Some(Text::Is(id)) => Some(&**id),
+            _ => None,
+        }))
     }
 }
 
@@ -137,6 +153,9 @@ enum Name {
     Scope,
     Scp,
     ClientId,
+    Azp,
+    Appid,
+    Cid,
     Nonce,
     AtHash,
     CHash,
@@ -169,6 +188,9 @@ impl<'de> Visitor<'de> for Filler<'_, 'de> {
                 Name::Scope => once(&mut claims.scope, &mut map),
                 Name::Scp => once(&mut claims.scp, &mut map),
                 Name::ClientId => once(&mut claims.client_id, &mut map),
+                Name::Azp => once(&mut claims.azp, &mut map),
+                Name::Appid => once(&mut claims.appid, &mut map),
+                Name::Cid => once(&mut claims.cid, &mut map),
                 Name::Nonce => once(&mut claims.nonce, &mut map),
                 Name::AtHash => once(&mut claims.at_hash, &mut map),
                 Name::CHash => once(&mut claims.c_hash, &mut map),

@@ -44,6 +44,16 @@ impl NumericDate {
         u64::try_from(self.seconds).unwrap_or(0)
     }
 
+    /// How long after that moment it is; nothing where it is over.
+    pub(crate) fn since(self, wall: SystemTime) -> Duration {
+        let Self { seconds, nanos } = Self::from(wall);
+        let rest = |date: &Self| {
+            i128::from(date.seconds) * i128::from(NANOS_PER_SECOND) + i128::from(date.nanos)
+        };
+        let rest = rest(&self) - rest(&Self { seconds, nanos });
+        u64::try_from(rest.max(0)).map_or(Duration::MAX, Duration::from_nanos)
+    }
+
     pub(super) fn plus(self, duration: Duration) -> Self {
         let nanos = self.nanos + duration.subsec_nanos();
         self.seconds

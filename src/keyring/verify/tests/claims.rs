@@ -58,6 +58,9 @@ fn no_member_that_is_read_is_there_twice() {
         ("jti", r#""j""#),
         ("scope", r#""s""#),
         ("client_id", r#""c""#),
+        ("azp", r#""c""#),
+        ("appid", r#""c""#),
+        ("cid", r#""c""#),
     ];
     for (name, value) in names {
         let escaped = format!(r"\u{:04x}{}", name.as_bytes()[0], &name[1..]);
@@ -235,6 +238,31 @@ fn what_no_policy_checks_is_the_claims_types_business() {
         assert_eq!(verdict, registered, "{claims}");
         let verdict = judge_claims_as::<Nothing>(claims, &policy());
         assert_eq!(verdict, Ok(()), "{claims}");
+    }
+}
+
+#[test]
+fn a_client_goes_by_the_name_that_its_issuer_gives_it() {
+    for (claims, client) in [
+        (
+            r#""client_id":"a","azp":"b","appid":"c","cid":"d""#,
+            Some("a"),
+        ),
+        (r#""cid":"d","appid":"c","azp":"b""#, Some("b")),
+        (r#""cid":"d","appid":"c""#, Some("c")),
+        (r#""client_id":null,"cid":"d""#, Some("d")),
+        (r#""azp":1,"appid":["c"],"cid":{}"#, None),
+        (r#""azp":1,"cid":"d""#, Some("d")),
+        (r#""sub":"s""#, None),
+    ] {
+        let claims = format!(r#"{{"exp":1000060,{claims}}}"#);
+        let token = token_of(&secret(1), HS256, &claims);
+        let keys = [trusted(&secret(1))];
+        let verified = verify::<Value>(token.as_bytes(), &keys, &policy(), at(NOW)).unwrap();
+        let registered = verified.claims.registered().unwrap();
+        assert_eq!(registered.client_id(), client, "{claims}");
+        let read: RegisteredClaims = serde_json::from_str(&claims).unwrap();
+        assert_eq!(read, *registered, "{claims}");
     }
 }
 

@@ -1,0 +1,162 @@
+//! Event streams that end with the token that opened them.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use http::{Method, Request, Response, header::CONTENT_TYPE};
+use http_body::{Body, Frame};
+use http_body_util::BodyExt;
+use tokio::{sync::mpsc, time::Instant};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_secrets::{
+    JwtRotationLayer, Keyring, SecretsLayer,
+    mcp::{EndStreamsLayer, EndingBody},
+};
+
+use crate::{App, NEW, bearer, bundle, timed};
+
+const EVENTS: &str = "text/event-stream; charset=utf-8";
+
+/// A body that a server goes on writing.
+struct Told(mpsc::UnboundedReceiver<&'static str>);
+
+impl Default for Told {
+    fn default() -> Self {
+        Self(mpsc::unbounded_channel().1)
+    }
+}
+
+impl Body for Told {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let told = self.0.poll_recv(cx);
+        told.map(|text| text.map(|text| Ok(Frame::data(Bytes::from(text)))))
+    }
+}
+
+struct Stream {
+    tell: mpsc::UnboundedSender<&'static str>,
+    body: EndingBody<Told>,
+}
+
+impl Stream {
+    /// Asks a server that answers with `media_type`, behind these layers.
+    async fn open<L>(tokens: &L, method: Method, media_type: &'static str, token: &str) -> Self
+    where
+        L: Layer<BoxService>,
+        L::Service: Service<Request<String>, Response = Response<EndingBody<Told>>>,
+        <L::Service as Service<Request<String>>>::Error: std::fmt::Debug,
+    {
+        let (tell, told) = mpsc::unbounded_channel();
+        let told = std::sync::Mutex::new(Some(Told(told)));
+        let told = std::sync::Arc::new(told);
+        let server = service_fn(move |_: Request<String>| {
+            let body = told.lock().unwrap().take().unwrap();
+            let response = Response::builder().header(CONTENT_TYPE, media_type);
+            std::future::ready(Ok::<_, Infallible>(response.body(body).unwrap()))
+        });
+        let inner = BoxService::new(EndStreamsLayer::new().layer(server));
+        let mut request: Request<String> = bearer(token);
+        *request.method_mut() = method;
+        let response = tokens.layer(inner).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let body = response.into_body();
+        Self { tell, body }
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        let frame = self.body.frame().await?.unwrap();
+        Some(frame.into_data().unwrap())
+    }
+
+    fn goes_on(&mut self) -> bool {
+        self.tell.send("event").is_ok()
+            && self.next().now_or_never() == Some(Some(Bytes::from("event")))
+            && self.next().now_or_never().is_none()
+    }
+}
+
+type BoxService =
+    tower::util::BoxCloneService<Request<String>, Response<EndingBody<Told>>, Infallible>;
+
+fn layer(keyring: &Keyring<App>) -> JwtRotationLayer<App> {
+    JwtRotationLayer::new(keyring.clone()).leeway(Duration::ZERO)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_stream_ends_when_its_token_does() {
+    let (_source, keyring, token) = timed(600).await;
+    let mut stream = Stream::open(&layer(&keyring), Method::GET, EVENTS, &token).await;
+    let begin = Instant::now();
+    tokio::time::advance(Duration::from_secs(599)).await;
+    assert!(stream.goes_on());
+    assert_eq!(stream.next().await, None);
+    assert_eq!(begin.elapsed().as_secs(), 600);
+    // It stays ended, whatever the server has to say.
+    let _ = stream.tell.send("more");
+    assert_eq!(stream.next().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_always_has_something_to_say_is_cut_off_too() {
+    let (_source, keyring, token) = timed(1).await;
+    let mut stream = Stream::open(&layer(&keyring), Method::GET, EVENTS, &token).await;
+    for _ in 0..100 {
+        stream.tell.send("event").unwrap();
+    }
+    assert!(stream.next().await.is_some());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(stream.next().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_ends_with_the_window_or_the_revocation_of_its_key() {
+    let (source, keyring, token) = timed(86_400).await;
+    let mut replaced = Stream::open(&layer(&keyring), Method::GET, EVENTS, &token).await;
+    let mut revoked = Stream::open(&layer(&keyring), Method::GET, EVENTS, &token).await;
+    source.rotate(bundle(NEW, "second"));
+    keyring.refresh().await.unwrap();
+    assert!(replaced.goes_on() && revoked.goes_on());
+    let begin = Instant::now();
+    assert_eq!(replaced.next().await, None);
+    assert!(begin.elapsed() >= Duration::from_secs(900));
+
+    let (_source, keyring, token) = timed(86_400).await;
+    let mut revoked = Stream::open(&layer(&keyring), Method::GET, EVENTS, &token).await;
+    assert!(revoked.goes_on());
+    let current = keyring.current().version().clone();
+    keyring.revoke(&current);
+    let begin = Instant::now();
+    assert_eq!(revoked.next().await, None);
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_to_a_call_and_what_is_no_event_stream_go_on() {
+    for (method, media_type) in [(Method::POST, EVENTS), (Method::GET, "application/json")] {
+        let (_source, keyring, token) = timed(600).await;
+        let mut stream = Stream::open(&layer(&keyring), method, media_type, &token).await;
+        tokio::time::advance(Duration::from_secs(601)).await;
+        assert!(stream.goes_on(), "{media_type}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_without_a_token_has_no_end() {
+    let (_source, keyring, _token) = timed(600).await;
+    let secrets = SecretsLayer::new(keyring);
+    let mut stream = Stream::open(&secrets, Method::GET, EVENTS, "unread").await;
+    tokio::time::advance(Duration::from_secs(86_400)).await;
+    assert!(stream.goes_on());
+}
