@@ -9,7 +9,6 @@
 
 use std::{
     io::Write,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -24,30 +23,33 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tower_secrets::{JwtKey, JwtRotationLayer, Keyring, RegisteredClaims, source::Memory};
 
 mod fixture;
+#[path = "../support/node.rs"]
+mod node;
 mod rounds;
 mod suite;
 mod tasks;
 mod tools;
 
 use fixture::Fixture;
+use node::Node;
 use suite::{Checks, Column};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_finds_the_same_on_the_wire_of_2026_07_28() {
-    let Some(bed) = suite::bed() else { return };
-    let columns = columns(bed, &["--requirements", "2026-07-28"]).await;
+    let Some(node) = Node::find() else { return };
+    let columns = columns(node, &["--requirements", "2026-07-28"]).await;
     compare("2026-07-28", &columns);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_finds_the_same_on_the_wire_of_2025_11_25() {
-    let Some(bed) = suite::bed() else { return };
-    let columns = columns(bed, &["--suite", "all", "--spec-version", "2025-11-25"]).await;
+    let Some(node) = Node::find() else { return };
+    let columns = columns(node, &["--suite", "all", "--spec-version", "2025-11-25"]).await;
     compare("2025-11-25", &columns);
 }
 
 /// Without a layer, and with the one that verifies tokens.
-async fn columns(bed: PathBuf, options: &'static [&'static str]) -> [(&'static str, Column); 2] {
+async fn columns(node: Node, options: &'static [&'static str]) -> [(&'static str, Column); 2] {
     let keyring = keyring().await;
     let later = SystemTime::now() + Duration::from_secs(3600);
     let claims = RegisteredClaims::new("alice").expires_at(later);
@@ -60,9 +62,9 @@ async fn columns(bed: PathBuf, options: &'static [&'static str]) -> [(&'static s
             .status()
             == 401;
         assert_eq!(refused, token.is_some());
-        let bed = bed.clone();
+        let node = node.clone();
         let column = tokio::task::spawn_blocking(move || {
-            suite::run(&bed, options, &origin, token.as_deref())
+            suite::run(&node, options, &origin, token.as_deref())
         });
         let column = column.await.unwrap();
         server.abort();

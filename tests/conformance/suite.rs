@@ -1,29 +1,10 @@
 //! The official suite, npm's `@modelcontextprotocol/conformance`, as a process.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use serde::Deserialize;
 
-/// The folder into which `tests/beds/node` has put Node and its packages.
-pub(crate) fn bed() -> Option<PathBuf> {
-    const NAME: &str = "TOWER_SECRETS_NODE";
-    let bed = std::env::var_os(NAME).map(PathBuf::from);
-    if bed.is_none() {
-        // Around the capture of test output, so that it is seen when the test passes.
-        let _ = writeln!(
-            std::io::stderr(),
-            "LEFT OUT: a test with the MCP conformance suite. `tests/run` makes what it needs; by hand: \
-             `{NAME}=\"$(tests/beds/node)\" cargo test --features full --test conformance`."
-        );
-    }
-    bed
-}
+use crate::node::Node;
 
 /// What it said of a server: each scenario with its checks.
 pub(crate) type Column = BTreeMap<String, Checks>;
@@ -53,24 +34,26 @@ impl Checks {
 }
 
 /// Runs it to its end. `options` choose the scenarios; the token goes with each request.
-pub(crate) fn run(bed: &Path, options: &[&str], origin: &str, token: Option<&str>) -> Column {
+pub(crate) fn run(node: &Node, options: &[&str], origin: &str, token: Option<&str>) -> Column {
+    const SUITE: &str = "node_modules/.bin/conformance";
     let results = tempfile::tempdir().unwrap();
-    let mut command = Command::new(bed.join("bin/node"));
-    if let Some(token) = token {
-        let preload = format!("file://{}", bed.join("add_token.mjs").display());
-        command
-            .args(["--import", &preload])
-            .env("TOWER_SECRETS_ORIGIN", origin)
-            .env("TOWER_SECRETS_TOKEN", token);
-    }
+    let mut command = match token {
+        Some(token) => {
+            let mut command = node.command_after("add_token.mjs", SUITE);
+            command
+                .env("TOWER_SECRETS_ORIGIN", origin)
+                .env("TOWER_SECRETS_TOKEN", token);
+            command
+        }
+        None => node.command(SUITE),
+    };
     let output = command
-        .arg(bed.join("node_modules/.bin/conformance"))
         .args(["server", "--url", &format!("{origin}/mcp")])
         .arg("--output-dir")
         .arg(results.path())
         .args(options)
         .output()
-        .unwrap_or_else(|error| panic!("{}: {error}", bed.display()));
+        .unwrap_or_else(|error| panic!("{node:?}: {error}"));
     let column = read(results.path());
     // It ends with an error where a check failed, and where it did not run.
     assert!(
