@@ -16,7 +16,6 @@ use crate::{
     process::{Directory, PATIENCE, Server},
 };
 
-const CALLS: u64 = 500;
 const AT_ONCE: usize = 8;
 
 #[test]
@@ -46,7 +45,7 @@ fn load_across_a_rotation(era: &str) {
             &format!("Authorization: Bearer {}", server.token),
         ])
         .args(["--method", "tools/call", "--tool-name", "quote"])
-        .args(["--load", "--load-requests", &CALLS.to_string()])
+        .args(["--load", "--load-duration", "4"])
         .args(["--load-concurrency", &AT_ONCE.to_string()])
         .args(["--format", "json", "--quiet"])
         .stdout(Stdio::piped())
@@ -72,9 +71,8 @@ fn load_across_a_rotation(era: &str) {
     let summary: Value = serde_json::from_str(&summary).unwrap();
     let result = &summary["result"];
     println!("{result}");
-    assert_eq!(result["ok"], CALLS, "{summary}");
-    assert_eq!(result["errors"], 0, "{summary}");
-    assert_eq!(result["toolErrors"], 0, "{summary}");
+    assert!(result["ok"].as_u64().unwrap() > 50, "{summary}");
+    assert_eq!(result["ok"], result["requests"], "{summary}");
     assert_eq!(server.whoami(&server.token)["stage"], "previous");
     assert_eq!(server.whoami(&renewed)["stage"], "current");
 }
