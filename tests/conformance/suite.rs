@@ -9,6 +9,16 @@ use crate::node::Node;
 /// What it said of a server: each scenario with its checks.
 pub(crate) type Column = BTreeMap<String, Checks>;
 
+/// The scenarios in which they are not equal, as they are in each.
+pub(crate) fn differing<'c>(
+    one: &'c Column,
+    other: &'c Column,
+) -> BTreeMap<&'c String, [Option<&'c Checks>; 2]> {
+    let names = one.keys().chain(other.keys());
+    let both = names.map(|name| (name, [one.get(name), other.get(name)]));
+    both.filter(|(_, [one, other])| one != other).collect()
+}
+
 /// How each check of a scenario ended, in order. Those that only inform are left out: they count
 /// events, which arrive as they do.
 #[derive(Debug, Default, Eq, PartialEq)]
@@ -22,9 +32,10 @@ impl Checks {
     pub(crate) fn summary(&self) -> String {
         let passed = self.ended("SUCCESS");
         let all = passed + self.ended("FAILURE");
-        match self.ended("WARNING") {
-            0 => format!("{passed}/{all}"),
-            warned => format!("{passed}/{all}, {warned} warned"),
+        match (all, self.ended("WARNING")) {
+            (0, 0) => "skipped".to_owned(),
+            (_, 0) => format!("{passed}/{all}"),
+            (_, warned) => format!("{passed}/{all}, {warned} warned"),
         }
     }
 
