@@ -44,6 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let source =
         Memory::new(r#"{"jwt_secret":"0123456789abcdef0123456789abcdef","greeting":"Hello"}"#);
     let keyring = Keyring::<App>::builder(source.clone())
+        .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|app| &app.jwt_secret)
         .build()
         .await?;

@@ -181,6 +181,8 @@ pub(crate) struct TrustedKey {
     pub(crate) trust: Arc<Trust>,
     /// What the same key was called in other versions.
     pub(crate) other_names: Arc<[KeyId]>,
+    /// From when on it signs: monotonic.
+    pub(crate) signs_from: Duration,
 }
 
 /// What is said of the key that verified a token; shared, so that saying it costs one count.
@@ -280,9 +282,9 @@ impl<T> Snapshot<T> {
         previous.chain([&self.current.id])
     }
 
-    /// The keys of the current version.
-    pub(crate) fn current_keys(&self) -> impl Iterator<Item = &TrustedKey> {
-        self.keys.iter().filter(|held| held.stage == Stage::Current)
+    /// The keys of one stage.
+    pub(crate) fn keys_of(&self, stage: Stage) -> impl Iterator<Item = &TrustedKey> {
+        self.keys.iter().filter(move |held| held.stage == stage)
     }
 
     /// The bundle that was current before, while it is trusted.
@@ -300,12 +302,21 @@ impl<T> Snapshot<T> {
     }
 }
 
+/// Told when the last reader of a snapshot is gone.
+#[derive(Default)]
+pub(crate) struct Retired {
+    /// Kept for the refresh loop until it looks.
+    pub(crate) for_loop: Notify,
+    pub(crate) for_waiters: Notify,
+}
+
 /// Notifies when dropped.
-pub(crate) struct DropSignal(pub(crate) Arc<Notify>);
+pub(crate) struct DropSignal(pub(crate) Arc<Retired>);
 
 impl Drop for DropSignal {
     fn drop(&mut self) {
-        self.0.notify_one();
+        self.0.for_loop.notify_one();
+        self.0.for_waiters.notify_waiters();
     }
 }
 

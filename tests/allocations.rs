@@ -15,12 +15,15 @@ use axum::{
     body::Body,
     extract::{MatchedPath, OriginalUri},
     response::Response,
-    routing::get,
+    routing::{Route, get},
 };
 use futures::FutureExt;
 use http::{Request, StatusCode};
-use tower::Service;
-use tower_secrets::{JwtRotationLayer, Keyring};
+use tower::{Layer, Service};
+use tower_secrets::{
+    JwtRotationLayer, Keyring,
+    layer::{McpBody, RequireScopes, ResourceMetadata},
+};
 
 #[path = "support/load.rs"]
 mod load;
@@ -66,6 +69,28 @@ fn a_token_seen_before_costs_fewer() {
         let what = format!("a {} token seen before", kind.name());
         assert_few(added, MOST_FOR_A_TOKEN_SEEN_BEFORE, &what);
     }
+}
+
+/// Metadata and granted scopes, of the layer and of one route, cost nothing but a count.
+#[test]
+fn what_mcp_asks_for_costs_no_allocation() {
+    let keyring = still_keyring(&Key::new(Kind::EdDsa), 1_024, CACHED);
+    let plain = JwtRotationLayer::new(keyring.clone());
+    let mut app = Protected::with(plain.clone());
+    app.warm_up(&keyring);
+    let token = token(&keyring, 42);
+    app.added_by(&token);
+    let expected = app.added_by(&token);
+
+    let metadata =
+        ResourceMetadata::new("https://api.example").authorization_server("https://login.example");
+    let full = plain.respond_with(McpBody).resource_metadata(metadata);
+    let full = full.unwrap().required_scopes(["tools:read"]).unwrap();
+    let route = RequireScopes::new(["tools:read", "tools:call"]).unwrap();
+    let mut app = Protected::with(tower::ServiceBuilder::new().layer(full).layer(route));
+    app.warm_up(&keyring);
+    app.added_by(&token);
+    assert_eq!(app.added_by(&token).count, expected.count);
 }
 
 #[test]
@@ -121,8 +146,21 @@ struct Protected {
 
 impl Protected {
     fn new(keyring: &Keyring<App>) -> Self {
+        Self::with(JwtRotationLayer::new(keyring.clone()))
+    }
+
+    fn with<L>(layer: L) -> Self
+    where
+        L: Layer<Route> + Clone + Send + Sync + 'static,
+        L::Service: Service<Request<Body>, Response = Response, Error = Infallible>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        <L::Service as Service<Request<Body>>>::Future: Send,
+    {
         let bare = Router::new().route("/", get(has_what_axum_leaves));
-        let layered = bare.clone().layer(JwtRotationLayer::new(keyring.clone()));
+        let layered = bare.clone().layer(layer);
         Self { bare, layered }
     }
 

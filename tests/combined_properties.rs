@@ -264,6 +264,7 @@ impl Run {
             source = source.with(name, store.clone());
         }
         let mut builder = Keyring::<App>::builder(source)
+            .activation_delay(std::time::Duration::ZERO)
             .jwt_key(|app| &app.jwt.key)
             .clock(TokioClock::new())
             .refresh_every(INTERVAL)
@@ -297,6 +298,7 @@ impl Run {
             ..self.model.stores[JWT].current
         };
         let keyring = Keyring::<Jwt>::builder(Memory::new(document(JWT, edition)))
+            .activation_delay(std::time::Duration::ZERO)
             .jwt_key(|jwt| &jwt.key)
             .build()
             .await

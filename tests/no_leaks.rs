@@ -100,6 +100,7 @@ async fn nothing_that_is_shown_holds_a_value() {
     let said = Said::default();
     let store = Memory::new(doc("1"));
     let builder = Keyring::<App>::builder(store.clone())
+        .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|app| &app.jwt)
         .clock(TokioClock::new())
         .probe("talkative", |app: Arc<App>| async move {

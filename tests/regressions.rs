@@ -34,6 +34,7 @@ const S: Duration = Duration::from_secs(1);
 async fn build(source: impl Source) -> (Keyring<App>, Arc<TokioClock>) {
     let clock = Arc::new(TokioClock::new());
     let k = Keyring::<App>::builder(source)
+        .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|a| &a.jwt)
         .clock(clock.clone())
         .build()
@@ -139,6 +140,7 @@ async fn a_store_that_answers_in_turn_does_not_cause_a_login_at_each_poll() {
     let n = Arc::new(AtomicU32::new(0));
     let c = n.clone();
     let k = Keyring::<App>::builder(m.clone())
+        .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|a| &a.jwt)
         .clock(TokioClock::new())
         .refresh_every(5 * S)
@@ -172,6 +174,7 @@ async fn an_outage_backs_off_while_a_version_waits() {
     let n = Arc::new(AtomicU32::new(0));
     let c = n.clone();
     let k = Keyring::<App>::builder(m.clone())
+        .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|a| &a.jwt)
         .clock(TokioClock::new())
         .probe("db", accepts_the_first(c))
@@ -207,6 +210,7 @@ async fn a_start_knocks_once() {
     let n = Arc::new(AtomicU32::new(0));
     let c = n.clone();
     let r = Keyring::<App>::builder(m)
+        .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|a| &a.jwt)
         .clock(TokioClock::new())
         .refresh_every(2 * S)
@@ -238,6 +242,7 @@ async fn a_directory_that_cannot_be_looked_at_withdraws_nothing() {
     };
     w(1);
     let k = Keyring::<App>::builder(tower_secrets::source::File::new(d.path()).watch(false))
+        .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|a| &a.jwt)
         .build()
         .await
@@ -294,6 +299,7 @@ async fn a_panic_in_the_display_of_an_error_leaves_the_loop_alive() {
     let n = Arc::new(AtomicU32::new(0));
     let c = n.clone();
     let k = Keyring::<App>::builder(m.clone())
+        .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|a| &a.jwt)
         .clock(TokioClock::new())
         .probe("db", move |_| {

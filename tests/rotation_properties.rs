@@ -215,6 +215,7 @@ impl Run {
     async fn start() -> Self {
         let store = Memory::new(doc(0, 0, true));
         let keyring = Keyring::<App>::builder(store.clone())
+            .activation_delay(std::time::Duration::ZERO)
             .jwt_key(|app| &app.jwt)
             .clock(TokioClock::new())
             .refresh_every(INTERVAL)
@@ -243,6 +244,7 @@ impl Run {
     /// A token of any key, minted by somebody else who has it.
     async fn mint(&mut self, key: usize) {
         let keyring = Keyring::<App>::builder(Memory::new(doc(key, 0, true)))
+            .activation_delay(std::time::Duration::ZERO)
             .jwt_key(|app| &app.jwt)
             .build()
             .await

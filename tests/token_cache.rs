@@ -53,6 +53,7 @@ fn bundle() -> String {
 async fn keyring(token_cache: usize) -> (Memory, Keyring<App>) {
     let source = Memory::new(bundle());
     let keyring = Keyring::<App>::builder(source.clone())
+        .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|app| &app.jwt)
         .token_cache(token_cache)
         .build()

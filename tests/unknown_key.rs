@@ -54,6 +54,7 @@ fn token(n: u8) -> String {
 
 fn builder(source: &Memory) -> Builder<App> {
     Keyring::<App>::builder(source.clone())
+        .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|app: &App| &app.jwt_secret)
         .clock(TokioClock::new())
 }
@@ -80,6 +81,7 @@ fn request(token: &str) -> Request<()> {
 
 /// What the request lived on: the generations of its secrets and of its claims.
 async fn inner(request: Request<()>) -> Result<Response<()>, Infallible> {
+    assert!(!request.headers().contains_key("authorization"));
     let secrets = Secrets::<App>::from_extensions(request.extensions()).unwrap();
     let caller = request.extensions().get::<Authentication>().unwrap();
     let seen = (secrets.generation(), caller.generation());

@@ -30,6 +30,7 @@ struct App {
 async fn build(key: &serde_json::Value, cache: usize) -> Result<(Keyring<App>, Memory), String> {
     let source = Memory::new(json!({ "jwt": key }).to_string());
     let built = Keyring::<App>::builder(source.clone())
+        .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|app| &app.jwt)
         .token_cache(cache)
         .build()

@@ -47,6 +47,7 @@ impl World {
     async fn new(store: Memory) -> Self {
         let clock = Arc::new(TokioClock::new());
         let keyring = Keyring::<App>::builder(store.clone())
+            .activation_delay(std::time::Duration::ZERO)
             .jwt_key(|app| &app.jwt)
             .clock(clock.clone())
             .refuse_after(Duration::from_secs(3000))

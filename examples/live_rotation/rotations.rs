@@ -97,6 +97,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         refresh_every: Duration::from_secs(1),
         overlap: Duration::from_secs(60),
         token_ttl: Duration::from_secs(600),
+        activation_delay: None,
         leeway: Duration::from_secs(5),
     };
     let (truth, tally) = (Truth::default(), Tally::default());

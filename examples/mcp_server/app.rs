@@ -52,6 +52,10 @@ pub(crate) struct Settings {
     /// How long the printed tokens are good
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
     pub(crate) token_ttl: Duration,
+    /// For one of several servers over the same secrets: how long a new key waits before it signs, so that
+    /// all of them know it; as long as --refresh-every. By default it signs at once
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) activation_delay: Option<Duration>,
     /// How far the clocks of issuer and server may be apart
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) leeway: Duration,
@@ -62,7 +66,14 @@ pub(crate) async fn keyring(
     settings: &Settings,
     upstream: Upstream,
 ) -> Result<Keyring<App>, BuildError> {
-    Keyring::<App>::builder(source)
+    let mut builder = Keyring::<App>::builder(source);
+    builder = match settings.activation_delay {
+        Some(delay) => builder
+            .activation_delay(delay)
+            .token_lifetime(settings.token_ttl),
+        None => builder.activation_delay(Duration::ZERO),
+    };
+    builder
         .refresh_every(settings.refresh_every)
         .overlap(settings.overlap)
         .jwt_key(|app| &app.jwt_secret)

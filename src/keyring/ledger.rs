@@ -96,6 +96,8 @@ pub(crate) struct Windows {
     pub(crate) overlap: Duration,
     pub(crate) max_pending: Duration,
     pub(crate) release_previous_at_swap: bool,
+    /// How long a key has to be known before it signs.
+    pub(crate) activation_delay: Duration,
 }
 
 pub(crate) struct Ledger<T> {
@@ -123,6 +125,10 @@ pub(crate) struct Ledger<T> {
 struct KeyRecord {
     trust: Arc<Trust>,
     was_current: bool,
+    /// Since when it has been pending here; monotonic, like the next.
+    pending_since: Option<Duration>,
+    /// From when on it signs, because every other process knows it by then. Set as it becomes current.
+    signs_from: Duration,
     /// What it was called, the newest last.
     names: Vec<KeyId>,
 }
@@ -201,7 +207,7 @@ impl<T> Ledger<T> {
         let flipped = !first && current.id != self.current.id;
         let before = self.current.clone();
         let before_keys = std::mem::take(&mut self.current_keys);
-        self.install_current(current, flipped, now);
+        self.install_current(current, flipped, &before_keys, now);
 
         let previous = match previous {
             // A copy of current, as an operator makes it before the rotation: none yet.
@@ -292,9 +298,13 @@ impl<T> Ledger<T> {
     pub(crate) fn trusted_keys(&self, now: Now) -> Box<[TrustedKey]> {
         let beside = self.replaced.iter().chain(&self.pending_keys);
         let beside = beside.filter(|held| held.trust.holds(now));
-        let named = |held: &TrustedKey| TrustedKey {
-            other_names: self.other_names(&held.key),
-            ..held.clone()
+        let named = |held: &TrustedKey| {
+            let record = self.keys.get(held.key.identity());
+            TrustedKey {
+                other_names: self.other_names(&held.key),
+                signs_from: record.map_or(Duration::ZERO, |record| record.signs_from),
+                ..held.clone()
+            }
         };
         self.current_keys.iter().chain(beside).map(named).collect()
     }
@@ -303,6 +313,27 @@ impl<T> Ledger<T> {
         let record = self.keys.get(key.identity());
         let names = record.into_iter().flat_map(|record| &record.names);
         names.filter(|name| *name != key.id()).cloned().collect()
+    }
+
+    /// Whether this version was seen here.
+    pub(crate) fn knows(&self, version: &VersionId) -> bool {
+        self.versions.get(version).is_some()
+    }
+
+    /// For how long anything of a version that is not current is still trusted.
+    pub(crate) fn trusted_for(&self, version: &VersionId, now: Now) -> Option<Duration> {
+        let keys = self.replaced.iter().chain(&self.pending_keys);
+        let keys = keys
+            .filter(|held| held.version == *version)
+            .map(|held| &held.trust);
+        let bundles = self.previous.iter().chain(&self.pending_bundle);
+        let bundles = bundles
+            .filter(|held| held.id == *version)
+            .map(|held| &held.trust);
+        let trusted = keys.chain(bundles).filter(|trust| trust.holds(now));
+        trusted
+            .map(|trust| trust.remaining(now).unwrap_or(Duration::MAX))
+            .max()
     }
 
     /// The bundle of the next snapshot's previous stage.
@@ -325,6 +356,8 @@ impl<T> Ledger<T> {
         let fresh = || KeyRecord {
             trust: Trust::open(),
             was_current: false,
+            pending_since: None,
+            signs_from: Duration::ZERO,
             names: Vec::new(),
         };
         let record = self

@@ -18,6 +18,9 @@ pub use registered::{Audience, RegisteredClaims};
 
 pub(crate) mod ledger;
 
+mod in_flight;
+pub use in_flight::{InUse, ReplacedStatus, UnknownVersion};
+
 mod authority;
 pub(crate) use authority::{Authority, Judged};
 mod refusals;
@@ -31,7 +34,7 @@ pub use signer::Signer;
 
 mod status;
 pub(crate) use status::Refused;
-pub use status::{Failure, Quarantine, RefusedPart, StalePart, Status, VersionStatus};
+pub use status::{Failure, NotSafe, Quarantine, RefusedPart, StalePart, Status, VersionStatus};
 
 pub(crate) mod verify;
 pub use verify::{VerifyError, VerifyErrorKind};
@@ -145,7 +148,31 @@ impl<T: Send + Sync + 'static> Keyring<T> {
         self.shared.events.subscribe()
     }
 
-    /// Mints tokens with the current key.
+    /// The public keys of all stages as a JWK Set (RFC 7517, section 5), for verifiers elsewhere: current,
+    /// previous while it is trusted, and pending, which is how they know it before it signs. Serve it as
+    /// `application/jwk-set+json`, with a `Cache-Control` of no more than the
+    /// [activation delay](crate::Builder::activation_delay).
+    ///
+    /// Secrets and revoked keys are not in it, and private keys with their public half alone; over a bundle
+    /// of nothing but secrets the set is empty.
+    ///
+    /// ```
+    /// # use tower_secrets::Keyring;
+    /// async fn jwks<App: Send + Sync + 'static>(keyring: Keyring<App>) -> ([(&'static str, &'static str); 2], String) {
+    ///     let headers = [("content-type", "application/jwk-set+json"), ("cache-control", "max-age=60")];
+    ///     (headers, keyring.jwks())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn jwks(&self) -> String {
+        let snapshot = self.shared.snapshot();
+        let now = self.clock().now();
+        let trusted = snapshot.keys.iter().filter(|held| held.trust.holds(now));
+        let keys: Vec<_> = trusted.filter_map(|held| held.key.public_jwk()).collect();
+        serde_json::json!({ "keys": keys }).to_string()
+    }
+
+    /// Mints tokens that the other processes over the same secret can verify.
     #[must_use]
     pub fn signer(&self) -> Signer<T> {
         Signer::new(self.clone())

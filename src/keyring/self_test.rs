@@ -16,7 +16,9 @@ use crate::{
 
 /// With the first key that can sign; where all are public, with one made for the purpose.
 pub(super) fn passes<T>(snapshot: &Snapshot<T>, now: Now) -> bool {
-    let own = snapshot.current_keys().find(|held| held.key.can_sign());
+    let own = snapshot
+        .keys_of(Stage::Current)
+        .find(|held| held.key.can_sign());
     let key = match own {
         Some(held) => Some(held.key.clone()),
         None => PreparedKey::ephemeral().ok().map(Arc::new),
@@ -31,6 +33,7 @@ fn round_trip(signing: &PreparedKey, verifying: Arc<PreparedKey>, now: Now) -> b
         version: "self-test".into(),
         trust: Trust::open(),
         other_names: Arc::default(),
+        signs_from: Duration::ZERO,
     };
     let end = now.wall.checked_add(Duration::from_secs(60));
     let claims = RegisteredClaims::new("self-test").expires_at(end.unwrap_or(now.wall));

@@ -1,7 +1,6 @@
 //! What all handles of a keyring share: the cell, the books behind it, and the way to the loop.
 
 use std::{
-    collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
@@ -14,6 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::{
     Keyring,
     cache::TokenCache,
+    in_flight::InFlight,
     ledger::{Candidate, Ledger, Windows, Withdrawn},
     refusals::Refusals,
     status::Health,
@@ -26,7 +26,7 @@ use crate::{
     guard::catch,
     refresh::{RefreshError, Refreshed, Trigger},
     secrets::Secrets,
-    snapshot::{Cell, DropSignal, Snapshot},
+    snapshot::{Cell, DropSignal, Retired, Snapshot},
     source::VersionId,
 };
 
@@ -43,6 +43,8 @@ pub(crate) struct Shared<T> {
     /// When the source last answered: monotonic, in nanoseconds.
     last_answer: AtomicU64,
     requests: mpsc::UnboundedSender<Request>,
+    /// Of what is published.
+    pub(super) changes: watch::Sender<()>,
     pub(super) stop: watch::Sender<bool>,
     pub(super) done: watch::Receiver<()>,
     /// `None` where tokens of unknown keys ask for nothing.
@@ -60,20 +62,14 @@ pub(crate) struct Settings {
     pub(crate) token_cache: usize,
     pub(crate) unknown_key: UnknownKey,
     pub(crate) refresh_every: Duration,
+    /// How long a key is needed after it has signed a token, leeway included.
+    pub(crate) token_life: Duration,
 }
 
 pub(super) struct Books<T> {
     pub(super) ledger: Ledger<T>,
     pub(super) generation: u64,
-    retired: Vec<Retired<T>>,
-}
-
-struct Retired<T> {
-    generation: u64,
-    version: VersionId,
-    /// Those whose bundles it holds, that one included.
-    versions: HashSet<VersionId>,
-    snapshot: Weak<Snapshot<T>>,
+    pub(super) in_flight: InFlight<T>,
 }
 
 /// A wish for a refresh, and who wants to know what came of it.
@@ -94,7 +90,7 @@ pub(crate) struct LoopEnds {
     pub(crate) requests: mpsc::UnboundedReceiver<Request>,
     pub(crate) stop: watch::Receiver<bool>,
     pub(crate) done: watch::Sender<()>,
-    pub(crate) retired: Arc<Notify>,
+    pub(crate) retired: Arc<Retired>,
     pub(crate) awaited: Arc<Notify>,
 }
 
@@ -110,7 +106,7 @@ impl<T: Send + Sync + 'static> Keyring<T> {
         let now = clock.now();
         let (ledger, told) = Ledger::open(first, bundle, windows, now);
         events.tell_all(told);
-        let retired = Arc::new(Notify::new());
+        let retired = Arc::new(Retired::default());
         let (requests, incoming) = mpsc::unbounded_channel();
         let (stop, stopped) = watch::channel(false);
         let (finished, done) = watch::channel(());
@@ -133,11 +129,12 @@ impl<T: Send + Sync + 'static> Keyring<T> {
                 books: Mutex::new(Books {
                     ledger,
                     generation: 1,
-                    retired: Vec::new(),
+                    in_flight: InFlight::new(),
                 }),
                 health: Mutex::new(Health::default()),
                 last_answer: AtomicU64::new(as_nanos(now.mono)),
                 requests,
+                changes: watch::Sender::new(()),
                 stop,
                 done,
                 refusals,
@@ -162,6 +159,10 @@ impl<T> Shared<T> {
 
     pub(crate) fn snapshot(&self) -> Arc<Snapshot<T>> {
         self.cell.load()
+    }
+
+    pub(super) fn retired(&self) -> &Retired {
+        &self.frame.retired
     }
 
     pub(crate) fn staleness(&self, now: Now) -> Duration {
@@ -226,30 +227,6 @@ impl<T> Shared<T> {
         Some(now.mono.saturating_sub(since))
     }
 
-    /// Tells of the older snapshots whose last reader is gone. Gives the versions that no snapshot
-    /// needs any more, and those that one does.
-    pub(crate) fn tell_drained(&self) -> (Vec<VersionId>, Vec<VersionId>) {
-        let mut books = self.books();
-        let gone = |old: &mut Retired<T>| old.snapshot.strong_count() == 0;
-        let drained: Vec<Retired<T>> = books.retired.extract_if(.., gone).collect();
-        // Another can be stored under this lock only, so the last reader is not this one.
-        let newest = self.cell.load();
-        let needed = books.retired.iter().flat_map(|old| &old.versions);
-        let in_use: HashSet<VersionId> = needed.chain(newest.versions()).cloned().collect();
-        let gone: HashSet<&VersionId> = drained.iter().flat_map(|old| &old.versions).collect();
-        let unused = gone.into_iter().filter(|id| !in_use.contains(*id));
-        let unused = unused.cloned().collect();
-        drop(newest);
-        drop(books);
-        for old in drained {
-            self.events.tell(Event::Drained {
-                generation: old.generation,
-                version: old.version,
-            });
-        }
-        (unused, in_use.into_iter().collect())
-    }
-
     pub(super) fn revoke(&self, version: &VersionId, spare_current: bool) {
         let mut current_hit = false;
         self.change(|ledger, _| {
@@ -283,13 +260,10 @@ impl<T> Shared<T> {
         let next = self.frame.compose(&books.ledger, generation, now);
         let old = self.cell.store(next);
         self.refusals.tell_news();
-        books.retired.push(Retired {
-            generation: old.generation,
-            version: old.current.id.clone(),
-            versions: old.versions().cloned().collect(),
-            snapshot: Arc::downgrade(&old),
-        });
+        let current = books.ledger.current.id.clone();
+        books.in_flight.replaced(&old, &current, now);
         drop(books);
+        self.changes.send_replace(());
         // Perhaps the last reader: what the old bundle owns is dropped outside of the lock.
         let let_go = || {
             old.tokens.clear();
@@ -365,7 +339,7 @@ impl<T> Shared<T> {
 /// What all snapshots of a keyring have in common.
 struct Frame<T> {
     clock: Arc<dyn Clock>,
-    retired: Arc<Notify>,
+    retired: Arc<Retired>,
     token_cache: usize,
     keyring: Weak<Shared<T>>,
 }

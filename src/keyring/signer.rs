@@ -5,11 +5,19 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{Keyring, SignError, SignErrorKind};
+use crate::{
+    clock::Now,
+    snapshot::{Snapshot, TrustedKey},
+    source::Stage,
+};
 
-/// Mints tokens with the current key, whichever that is at the moment of signing.
+/// Mints tokens that every process over the same secret can verify.
 ///
-/// The new key signs from the moment of the swap. Where other processes verify, stage it as pending
-/// first, or those that have not refreshed yet refuse its tokens. Of a set, the first key that can
+/// After a rotation it goes on with the key before, because other processes may not have seen the new one
+/// yet. It changes over one [activation delay](crate::Builder::activation_delay) after this
+/// process had the new key as current (as pending, if it was staged), and at once when there is no
+/// key before, when that is revoked or withdrawn, or when its window is closer to its end than a token
+/// lives ([`Builder::token_lifetime`](crate::Builder::token_lifetime)). Of a set, the first key that can
 /// sign is used.
 ///
 /// The token's `kid` is the key's id, never the version's: rotating another field of the bundle
@@ -51,20 +59,39 @@ impl<T: Send + Sync + 'static> Signer<T> {
             return Err(SignError::new(SignErrorKind::NoKey));
         }
         let snapshot = self.keyring.shared().snapshot();
-        let current = snapshot.current_keys();
-        let mut revoked = false;
-        for held in current.filter(|held| held.key.can_sign()) {
-            if held.trust.is_revoked() {
-                revoked = true;
-                continue;
+        let now = self.keyring.clock().now();
+        match self.choose(&snapshot, now) {
+            Some(held) => held.key.mint(claims),
+            None => {
+                let mut current = snapshot.keys_of(Stage::Current);
+                Err(SignError::new(if current.any(|held| held.key.can_sign()) {
+                    SignErrorKind::Revoked
+                } else {
+                    SignErrorKind::CannotSign
+                }))
             }
-            return held.key.mint(claims);
         }
-        Err(SignError::new(if revoked {
-            SignErrorKind::Revoked
-        } else {
-            SignErrorKind::CannotSign
-        }))
+    }
+
+    /// The first current key that everybody knows by now; else the key before it, while tokens of that
+    /// live long enough; else the current one, for somebody has to begin.
+    fn choose<'s>(&self, snapshot: &'s Snapshot<T>, now: Now) -> Option<&'s TrustedKey> {
+        let signing = |stage| {
+            let keys = snapshot.keys_of(stage);
+            keys.filter(|held| held.key.can_sign() && held.trust.holds(now))
+        };
+        let first = signing(Stage::Current).next()?;
+        let known = signing(Stage::Current).find(|held| held.signs_from <= now.mono);
+        known
+            .or_else(|| signing(Stage::Previous).find(|held| self.outlives_tokens(held, now)))
+            .or(Some(first))
+    }
+
+    /// Close to the end of the window its tokens would be cut off, and the rotation is so old that
+    /// everybody knows of it.
+    fn outlives_tokens(&self, held: &TrustedKey, now: Now) -> bool {
+        let needed = self.keyring.shared().settings.token_life;
+        held.trust.remaining(now).is_none_or(|rest| rest >= needed)
     }
 }
 

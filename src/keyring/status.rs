@@ -1,8 +1,11 @@
 //! What an operator sees of a keyring.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
-use super::{KeyId, Shared};
+use super::{InUse, KeyId, ReplacedStatus, Shared};
 use crate::{
     refresh::RefreshError,
     source::{SourceError, Stage, VersionId},
@@ -45,6 +48,69 @@ pub struct Status {
     /// The parts whose new version a [part probe](crate::Builder::part_probe) refused; they stay at
     /// what is in use.
     pub refused_parts: Vec<RefusedPart>,
+    /// The versions that were in use before, the newest first, and what still uses them.
+    pub replaced: Vec<ReplacedStatus>,
+}
+
+impl Status {
+    /// Whether the versions that were in use before may be revoked upstream and removed from the store, as
+    /// far as this process goes.
+    ///
+    /// It does not know what the other processes of a fleet use: each has to be asked, and each must have
+    /// answered. It does not see values that were copied out of [`Secrets`](crate::Secrets).
+    ///
+    /// # Errors
+    /// Why not: all reasons.
+    pub fn safe_to_revoke(&self) -> Result<(), Vec<NotSafe>> {
+        let mut reasons = Vec::new();
+        if self.consecutive_failures > 0 || self.is_stale {
+            reasons.push(NotSafe::Stale {
+                staleness: self.staleness,
+            });
+        }
+        for replaced in &self.replaced {
+            reasons.extend(replaced.in_use.iter().map(|in_use| NotSafe::InUse {
+                version: replaced.id.clone(),
+                in_use: in_use.clone(),
+            }));
+        }
+        if reasons.is_empty() {
+            Ok(())
+        } else {
+            Err(reasons)
+        }
+    }
+}
+
+/// Why [`Status::safe_to_revoke`] says no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotSafe {
+    /// The last refresh did not end well, so that this process may not know of the last rotation.
+    Stale {
+        /// How long ago the source last answered.
+        staleness: Duration,
+    },
+    /// A version that was in use before still is.
+    InUse {
+        /// Which version.
+        version: VersionId,
+        /// By what.
+        in_use: InUse,
+    },
+}
+
+impl fmt::Display for NotSafe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stale { staleness } => write!(
+                f,
+                "the last refresh failed; the source answered {} s ago",
+                staleness.as_secs()
+            ),
+            Self::InUse { version, in_use } => write!(f, "version {version}: {in_use}"),
+        }
+    }
 }
 
 /// One version in its stage.
@@ -174,6 +240,7 @@ impl<T> Shared<T> {
             status
         });
         let generation = books.generation;
+        let replaced = self.replaced_status(ledger, &books.in_flight, now);
         drop(books);
         let health = self.health();
         let quarantine = |(version, tries, next): &Refused| Quarantine {
@@ -204,6 +271,7 @@ impl<T> Shared<T> {
             quarantine: health.quarantine.as_ref().map(quarantine),
             stale_parts: health.stale_parts.clone(),
             refused_parts: refused_parts.collect(),
+            replaced,
         }
     }
 }

@@ -59,6 +59,8 @@ pub(super) struct Challenge<'a> {
     /// Names with spaces between them, fit for a header.
     pub(super) scope: Option<&'a str>,
     pub(super) error: Option<BearerError>,
+    /// A URL, fit for a header (RFC 9728 section 5.1).
+    pub(super) resource_metadata: Option<&'a str>,
 }
 
 impl Challenge<'_> {
@@ -68,6 +70,7 @@ impl Challenge<'_> {
             realm,
             scope,
             error,
+            resource_metadata,
         } = self;
         // The realm also keeps the challenge legal: `Bearer` must be followed by some parameter.
         let mut value = String::from("Bearer ");
@@ -78,6 +81,9 @@ impl Challenge<'_> {
         if let Some(BearerError { code, description }) = error {
             push_next(&mut value, "error", code);
             push_next(&mut value, "error_description", description);
+        }
+        if let Some(url) = resource_metadata {
+            push_next(&mut value, "resource_metadata", url);
         }
         HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("Bearer"))
     }
@@ -109,11 +115,11 @@ mod tests {
     use super::*;
 
     fn challenge(realm: &Realm, error: Option<BearerError>) -> HeaderValue {
-        let scope = None;
         Challenge {
             realm,
-            scope,
+            scope: None,
             error,
+            resource_metadata: None,
         }
         .header()
     }

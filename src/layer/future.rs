@@ -34,13 +34,13 @@ pin_project! {
 }
 
 impl<F, R> ResponseFuture<F, R> {
-    pub(super) fn call(future: F) -> Self {
+    pub(crate) fn call(future: F) -> Self {
         Self {
             kind: Kind::Call { future },
         }
     }
 
-    pub(super) fn reject(response: Response<R>) -> Self {
+    pub(crate) fn reject(response: Response<R>) -> Self {
         Self {
             kind: Kind::Reject {
                 response: Some(response),

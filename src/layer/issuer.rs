@@ -31,8 +31,9 @@ impl Issuer {
     /// ([`access_tokens_only`](Self::access_tokens_only)).
     ///
     /// An issuer makes tokens for other services too, so an [`audience`](Self::audience) is required:
-    /// without one, and without [`any_audience`](Self::any_audience), the layer answers every request
-    /// with a 500 that says so.
+    /// without one, without the layer's
+    /// [`resource_metadata`](super::JwtRotationLayer::resource_metadata), and without
+    /// [`any_audience`](Self::any_audience), the layer answers every request with a 500 that says so.
     ///
     /// A name in braces stands for the token's own claim of that name: the issuer
     /// `https://login.microsoftonline.com/{tid}/v2.0` is any tenant's, and a token must name the
@@ -72,8 +73,9 @@ impl Issuer {
 macro_rules! token_rules {
     () => {
         /// Requires an `aud` claim (RFC 7519 section 4.1.3) that names this. Called more than once,
-        /// any of the audiences will do. Default: `aud` is not looked at by a layer; for a
-        /// provider and an [`Issuer`](super::Issuer) there is none, and one must be named.
+        /// any of the audiences will do. Default: the resource of the layer's
+        /// [`resource_metadata`](super::JwtRotationLayer::resource_metadata). Without that, `aud` is not
+        /// looked at by a layer; for a provider and an [`Issuer`](super::Issuer) one must be named.
         pub fn audience(self, audience: impl Into<String>) -> Self {
             self.require(|policy| policy.audiences.push(audience.into()))
         }

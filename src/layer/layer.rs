@@ -5,10 +5,12 @@ use std::{fmt, iter, marker::PhantomData, sync::Arc, time::Duration};
 use tower_layer::Layer;
 
 use super::{
-    EmptyBody, InvalidRealm, Issuer, JwtRotation,
+    Discovery, EmptyBody, InvalidMetadata, InvalidRealm, InvalidScope, Issuer, JwtRotation,
+    NoDiscovery, ResourceMetadata,
     challenge::Realm,
     edge::{Edge, ScopeRule},
     issuer::token_rules,
+    scopes::Scopes,
 };
 use crate::keyring::{
     Keyring,
@@ -20,11 +22,13 @@ use crate::keyring::{
 ///
 /// See the [module documentation](super) for what it checks, what it answers and an example.
 ///
-/// `T` is the bundle's type, `C` what a token's claims are read as, `P` how a refusal looks.
+/// `T` is the bundle's type, `C` what a token's claims are read as, `P` how a refusal looks, `D` what is
+/// answered without a token.
 #[must_use]
-pub struct JwtRotationLayer<T, C = RegisteredClaims, P = EmptyBody> {
+pub struct JwtRotationLayer<T, C = RegisteredClaims, P = EmptyBody, D = NoDiscovery> {
     settings: Arc<Settings<T>>,
     respond: P,
+    discovery: D,
     claims: PhantomData<fn() -> C>,
 }
 
@@ -43,15 +47,17 @@ impl<T> JwtRotationLayer<T> {
                 edge: Arc::default(),
                 has_own_edge: false,
                 allow_anonymous: false,
+                keep_authorization: false,
                 fault: None,
             }),
             respond: EmptyBody,
+            discovery: NoDiscovery,
             claims: PhantomData,
         }
     }
 }
 
-impl<T, C, P> JwtRotationLayer<T, C, P> {
+impl<T, C, P, D> JwtRotationLayer<T, C, P, D> {
     /// Requires an `iss` claim (RFC 7519 section 4.1.1) that is equal to this. Called more than
     /// once, any of the issuers will do. Default: `iss` is not looked at.
     pub fn issuer(self, issuer: impl Into<String>) -> Self {
@@ -81,8 +87,12 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
     pub fn trust(self, mut issuer: Issuer) -> Self {
         self.change(|settings| {
             let longest = settings.policy.max_token_bytes;
+            let audiences = settings.policy.default_audiences.clone();
             // Changed in any case: the same value may be given to a layer with other claims.
-            let rules = |policy: &mut Policy| policy.max_token_bytes = longest;
+            let rules = |policy: &mut Policy| {
+                policy.max_token_bytes = longest;
+                policy.default_audiences = audiences;
+            };
             issuer.policy.change(rules);
             settings.trusted.push(issuer);
         })
@@ -116,6 +126,79 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
     /// must still be good. Default: every request needs a token.
     pub fn allow_anonymous(self) -> Self {
         self.change(|settings| settings.allow_anonymous = true)
+    }
+
+    /// Requires every one of these scopes of every request, besides what handlers and layers further in ask
+    /// for; a token that lacks any gets a 403 whose challenge names them all. Without a token there are none,
+    /// so [`allow_anonymous`](Self::allow_anonymous) then lets nobody through. Called more than once, all are
+    /// required. Default: none. What a scope is, [`scope_rule`](Self::scope_rule) decides; for a single
+    /// route there is [`RequireScopes`](super::RequireScopes).
+    ///
+    /// # Errors
+    /// When one is not of the form of a scope (RFC 6749 section 3.3).
+    pub fn required_scopes(
+        self,
+        scopes: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<Self, InvalidScope> {
+        let scopes = Scopes::new(scopes)?;
+        Ok(self.tell(|edge| edge.required_scopes.extend(scopes)))
+    }
+
+    /// Tells clients of this resource: who issues tokens for it, and which scopes it has (RFC 9728).
+    ///
+    /// * `GET`, `HEAD` and `OPTIONS` of `/.well-known/oauth-protected-resource`, and of that with the
+    ///   resource's path behind it, are answered here, before any check and for every origin; the service
+    ///   further in does not see them. So the layer must be where such requests come by: in axum on the outer
+    ///   `Router`, not on one that is nested at a path.
+    /// * Each challenge names the document, and the scopes to ask for: those that the call needs, else those
+    ///   of the metadata.
+    /// * Where no [`audience`](Self::audience) is named, `aud` must name the resource, in tokens of
+    ///   [trusted](Self::trust) issuers too.
+    ///
+    /// Called again, the last one counts. Default: none.
+    ///
+    /// ```
+    /// # use tower_secrets::{Keyring, JwtRotationLayer, layer::{Discovery, InvalidMetadata, ResourceMetadata}};
+    /// # type Layer<App> = JwtRotationLayer<App, tower_secrets::RegisteredClaims, tower_secrets::layer::EmptyBody, Discovery>;
+    /// # fn layer<App>(keyring: Keyring<App>) -> Result<Layer<App>, InvalidMetadata> {
+    /// let metadata = ResourceMetadata::new("https://api.example/mcp")
+    ///     .authorization_server("https://login.example")
+    ///     .scopes(["mcp:read"]);
+    /// let layer = JwtRotationLayer::new(keyring).resource_metadata(metadata)?;
+    /// # Ok(layer)
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When there is no authorization server, or a value is one that clients cannot use or a header cannot
+    /// carry.
+    pub fn resource_metadata(
+        self,
+        metadata: ResourceMetadata,
+    ) -> Result<JwtRotationLayer<T, C, P, Discovery>, InvalidMetadata> {
+        let published = Arc::new(metadata.publish()?);
+        let this = self
+            .tell(|edge| edge.metadata = Some(published.clone()))
+            .change(|settings| {
+                for policy in settings.policies_mut() {
+                    let audiences = published.audiences.clone();
+                    policy.change(|policy| policy.default_audiences = audiences);
+                }
+            });
+        Ok(JwtRotationLayer {
+            settings: this.settings,
+            respond: this.respond,
+            discovery: Discovery(published),
+            claims: PhantomData,
+        })
+    }
+
+    /// Leaves `Authorization` in the request, marked sensitive, for a second `JwtRotationLayer` further in or
+    /// a service that reads it. Default: it is removed once its token is verified, so that nobody hands on a
+    /// token that was issued for this resource alone (MCP 2026-07-28, Authorization, Access Token Privilege
+    /// Restriction), and no log of a request has it.
+    pub fn keep_authorization(self) -> Self {
+        self.change(|settings| settings.keep_authorization = true)
     }
 
     /// The `realm` that challenges name (RFC 9110 section 11.5). Default: `restricted`.
@@ -163,7 +246,7 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
     /// alone.
     ///
     /// Handlers ask for the same type: `Claims<C2>`.
-    pub fn claims<C2>(self) -> JwtRotationLayer<T, C2, P> {
+    pub fn claims<C2>(self) -> JwtRotationLayer<T, C2, P, D> {
         // Other policies, for what was accepted is remembered together with its claims.
         let this = self.change(|settings| {
             if settings.edge.scope_rule.is_some() {
@@ -176,16 +259,18 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
         JwtRotationLayer {
             settings: this.settings,
             respond: this.respond,
+            discovery: this.discovery,
             claims: PhantomData,
         }
     }
 
-    /// How a refusal looks: [`TextBody`](super::TextBody), or a closure
+    /// How a refusal looks: [`TextBody`](super::TextBody), [`McpBody`](super::McpBody), or a closure
     /// `Fn(&Refusal) -> Response<R>`. Default: [`EmptyBody`].
-    pub fn respond_with<P2>(self, respond: P2) -> JwtRotationLayer<T, C, P2> {
+    pub fn respond_with<P2>(self, respond: P2) -> JwtRotationLayer<T, C, P2, D> {
         JwtRotationLayer {
             settings: self.settings,
             respond,
+            discovery: self.discovery,
             claims: PhantomData,
         }
     }
@@ -210,29 +295,37 @@ impl<T, C, P> JwtRotationLayer<T, C, P> {
     }
 }
 
-impl<S, T, C, P: Clone> Layer<S> for JwtRotationLayer<T, C, P> {
-    type Service = JwtRotation<S, T, C, P>;
+impl<S, T, C, P: Clone, D: Clone> Layer<S> for JwtRotationLayer<T, C, P, D> {
+    type Service = JwtRotation<S, T, C, P, D>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        JwtRotation::new(inner, self.settings.clone(), self.respond.clone())
+        let Self {
+            settings,
+            respond,
+            discovery,
+            claims: _,
+        } = self;
+        JwtRotation::new(inner, settings.clone(), respond.clone(), discovery.clone())
     }
 }
 
-impl<T, C, P: Clone> Clone for JwtRotationLayer<T, C, P> {
+impl<T, C, P: Clone, D: Clone> Clone for JwtRotationLayer<T, C, P, D> {
     fn clone(&self) -> Self {
         Self {
             settings: self.settings.clone(),
             respond: self.respond.clone(),
+            discovery: self.discovery.clone(),
             claims: PhantomData,
         }
     }
 }
 
-impl<T, C, P> fmt::Debug for JwtRotationLayer<T, C, P> {
+impl<T, C, P, D> fmt::Debug for JwtRotationLayer<T, C, P, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             settings,
             respond: _,
+            discovery: _,
             claims: _,
         } = self;
         f.debug_struct("JwtRotationLayer")
@@ -254,6 +347,7 @@ pub(super) struct Settings<T> {
     /// Whether requests take it along. One that says nothing of its own is not worth a count in each.
     has_own_edge: bool,
     pub(super) allow_anonymous: bool,
+    pub(super) keep_authorization: bool,
     /// What is wrong with the rules, so that nobody may be let through by them.
     pub(super) fault: Option<&'static str>,
 }
@@ -284,6 +378,7 @@ impl<T> Clone for Settings<T> {
             edge: self.edge.clone(),
             has_own_edge: self.has_own_edge,
             allow_anonymous: self.allow_anonymous,
+            keep_authorization: self.keep_authorization,
             fault: self.fault,
         }
     }
@@ -298,6 +393,7 @@ impl<T> fmt::Debug for Settings<T> {
             edge,
             has_own_edge: _,
             allow_anonymous,
+            keep_authorization,
             fault,
         } = self;
         f.debug_struct("Settings")
@@ -305,6 +401,7 @@ impl<T> fmt::Debug for Settings<T> {
             .field("trusted", trusted)
             .field("edge", edge)
             .field("allow_anonymous", allow_anonymous)
+            .field("keep_authorization", keep_authorization)
             .field("fault", fault)
             .finish_non_exhaustive()
     }

@@ -57,11 +57,44 @@
 //! | any token that does not pass | 401 | `invalid_token`, a description fixed by the reason |
 //! | a token that does not grant a scope that the call needs | 403 | `insufficient_scope`, with every scope that it needs |
 //! | secrets older than the keyring's `refuse_after` | 503 | none |
-//! | a keyring without `.jwt_key(..)`; an issuer's tokens for any audience, unless [`any_audience`](JwtRotationLayer::any_audience) says that it is meant; two providers over one set of keys | 500 | none |
+//! | a keyring without `.jwt_key(..)`; an issuer's tokens for any audience, unless [`any_audience`](JwtRotationLayer::any_audience) says that it is meant; two providers over one set of keys; a token that a layer further out took | 500 | none |
+//! | `GET`, `HEAD`, `OPTIONS` of the metadata document, where there is one | 200, 204 | none |
 //!
-//! How it looks beyond that is a [`Respond`]. A token is read from the header alone, never from
-//! the query string, and the header is marked sensitive for what logs headers further in; a layer
-//! that logs them *outside* of this one should do so itself.
+//! Each challenge names the scopes that the call needs, those of the layer among them, else those of the
+//! metadata, and with metadata also `resource_metadata`, the document's URL (RFC 9728 section 5.1). How a
+//! refusal looks beyond that is a [`Respond`]: [`EmptyBody`], [`TextBody`], [`McpBody`] or your own.
+//!
+//! A token is read from the header alone, never from the query string. The header is removed once its token
+//! is verified, unless [`keep_authorization`](JwtRotationLayer::keep_authorization) is called; one that
+//! stays is marked sensitive for what logs headers further in. A layer that logs them *outside* of this one
+//! should do so itself.
+//!
+//! # A resource server of MCP
+//!
+//! [`ResourceMetadata`] names the resource and who issues tokens for it. From then on a client that knows
+//! the URL alone finds its way: it calls, is told with the 401 where the document stands, and from that whom
+//! to ask for a token with which scopes; and a token for somebody else is refused for its `aud`.
+//!
+//! ```
+//! use tower_secrets::{JwtRotationLayer, Keyring, RegisteredClaims};
+//! use tower_secrets::layer::{Discovery, McpBody, ResourceMetadata};
+//!
+//! # struct App;
+//! type Tokens = JwtRotationLayer<App, RegisteredClaims, McpBody, Discovery>;
+//!
+//! fn tokens(keyring: Keyring<App>) -> Result<Tokens, Box<dyn std::error::Error>> {
+//!     let metadata = ResourceMetadata::new("https://api.example/mcp")
+//!         .authorization_server("https://login.example")
+//!         .scopes(["mcp:read"]);
+//!     Ok(JwtRotationLayer::new(keyring)
+//!         .resource_metadata(metadata)?
+//!         .required_scopes(["mcp:read"])?
+//!         .respond_with(McpBody))
+//! }
+//! ```
+//!
+//! [`required_scopes`](JwtRotationLayer::required_scopes) holds for every request, [`RequireScopes`] around
+//! one route; [`scope_rule`](JwtRotationLayer::scope_rule) says which scopes include others.
 //!
 //! # What a token must be
 //!
@@ -104,10 +137,11 @@
 //! # Browsers
 //!
 //! A preflight request carries no token. Put `CorsLayer` outside of this layer, so that it answers
-//! first.
+//! first. The metadata document is open to every origin without it.
 
 mod bearer;
 mod challenge;
+mod discovery;
 mod edge;
 mod extract_error;
 mod future;
@@ -118,20 +152,30 @@ mod judge;
     reason = "the file of the `Layer`, beside that of the `Service`"
 )]
 mod layer;
+mod mcp_body;
 mod pinned;
 mod refusal;
+mod require_scopes;
+mod resource_metadata;
+mod resource_url;
 mod respond;
+mod scopes;
 mod secrets_layer;
 mod service;
 
 pub use self::{
     challenge::InvalidRealm,
+    discovery::{Discover, Discovery, NoDiscovery},
     extract_error::{ExtractError, ExtractErrorKind},
     future::ResponseFuture,
     issuer::Issuer,
     layer::JwtRotationLayer,
+    mcp_body::McpBody,
     refusal::{Refusal, RefusalKind},
+    require_scopes::{CheckScopes, RequireScopes},
+    resource_metadata::{InvalidMetadata, ResourceMetadata},
     respond::{EmptyBody, Respond, TextBody},
+    scopes::InvalidScope,
     secrets_layer::{PinSecrets, SecretsLayer},
     service::JwtRotation,
 };

@@ -1,8 +1,10 @@
 //! What the layers leave in a request, and how the extractors find it.
 
-use http::{Extensions, HeaderValue};
+use std::sync::Arc;
 
-use super::ExtractError;
+use http::Extensions;
+
+use super::{Edge, ExtractError};
 use crate::{
     Secrets,
     claims::{Authentication, Claims},
@@ -13,9 +15,9 @@ use crate::{
 /// tells a handler's `Option<Claims>` that a layer was there.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Anonymous {
-    /// What a handler that needs a token after all answers with. `None` where no layer reads
-    /// tokens, so that asking for one would be a lie.
-    pub(crate) challenge: Option<HeaderValue>,
+    /// What a challenge says where a token is needed after all. `None` where no layer reads tokens, so
+    /// that asking for one would be a lie.
+    pub(crate) edge: Option<Arc<Edge>>,
 }
 
 /// The snapshot that a request lives on: the one that an outer layer of the same keyring has
@@ -49,17 +51,12 @@ where
 }
 
 /// Leaves the snapshot, and that there is no caller.
-pub(super) fn leave_anonymous<T>(
-    extensions: &mut Extensions,
-    secrets: Secrets<T>,
-    challenge: HeaderValue,
-) where
+pub(super) fn leave_anonymous<T>(extensions: &mut Extensions, secrets: Secrets<T>, edge: Arc<Edge>)
+where
     T: Send + Sync + 'static,
 {
     extensions.insert(secrets);
-    extensions.insert(Anonymous {
-        challenge: Some(challenge),
-    });
+    extensions.insert(Anonymous { edge: Some(edge) });
     if let Some(outer) = extensions.remove::<Authentication>() {
         keep_secrets::<T>(extensions, &outer);
     }
@@ -119,10 +116,10 @@ impl<C: Send + Sync + 'static> Claims<C> {
         }
         Err(match extensions.get::<Anonymous>() {
             None => ExtractError::no_layer::<C>(),
-            Some(Anonymous { challenge: None }) => ExtractError::no_token_layer::<C>(),
-            Some(Anonymous {
-                challenge: Some(challenge),
-            }) => ExtractError::no_token(challenge.clone()),
+            Some(Anonymous { edge: None }) => ExtractError::no_token_layer::<C>(),
+            Some(Anonymous { edge: Some(edge) }) => {
+                ExtractError::no_token(edge.challenge(None, &[]))
+            }
         })
     }
 
@@ -176,7 +173,7 @@ mod tests {
     #[test]
     fn where_tokens_are_optional_a_handler_may_still_need_one() {
         let extensions = with(Anonymous {
-            challenge: Some(HeaderValue::from_static("Bearer realm=\"r\"")),
+            edge: Some(Arc::default()),
         });
         assert!(
             Claims::<u8>::optional_from_extensions(&extensions)
@@ -186,12 +183,12 @@ mod tests {
         let error = Claims::<u8>::from_extensions(&extensions).unwrap_err();
         assert_eq!(error.kind(), ExtractErrorKind::NoToken);
         assert_eq!(error.status(), 401);
-        assert_eq!(error.challenge().unwrap(), "Bearer realm=\"r\"");
+        assert_eq!(error.challenge().unwrap(), "Bearer realm=\"restricted\"");
     }
 
     #[test]
     fn where_no_token_is_read_asking_for_claims_is_a_mistake() {
-        let extensions = with(Anonymous { challenge: None });
+        let extensions = with(Anonymous { edge: None });
         assert!(
             Claims::<u8>::optional_from_extensions(&extensions)
                 .unwrap()

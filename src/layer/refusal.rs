@@ -2,9 +2,9 @@
 
 use std::{error::Error, fmt};
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use super::{challenge::BearerError, edge::Edge};
+use super::{challenge::BearerError, edge::Edge, mcp_body::is_mcp};
 use crate::keyring::verify::{VerifyError, VerifyErrorKind};
 
 /// A request that was not let through, and why.
@@ -16,6 +16,7 @@ pub struct Refusal {
     kind: RefusalKind,
     challenge: Option<HeaderValue>,
     description: &'static str,
+    is_mcp: bool,
 }
 
 impl Refusal {
@@ -53,18 +54,32 @@ impl Refusal {
         }
     }
 
-    pub(super) fn no_credentials(edge: &Edge) -> Self {
-        Self::challenging(
-            RefusalKind::NoCredentials,
-            "this resource needs a bearer token",
-            edge,
-        )
+    /// Whether the request was one of MCP, as far as its head tells: it has a header of MCP's, or it is a
+    /// POST of JSON that accepts an event stream. Its client reads a body that is a JSON-RPC error object.
+    #[must_use]
+    pub fn is_mcp(&self) -> bool {
+        self.is_mcp
+    }
+
+    /// `needed` are the scopes that a token will have to grant, beside those that the layer requires.
+    pub(super) fn no_credentials(needed: &[&str], edge: &Edge) -> Self {
+        let description = "this resource needs a bearer token";
+        Self::challenging(RefusalKind::NoCredentials, description, needed, edge)
+    }
+
+    /// The same, as the answer to a request.
+    pub(crate) fn answering(self, method: &Method, headers: &HeaderMap) -> Self {
+        Self {
+            is_mcp: is_mcp(method, headers),
+            ..self
+        }
     }
 
     pub(super) fn malformed(edge: &Edge) -> Self {
         Self::challenging(
             RefusalKind::InvalidRequest,
             "the Authorization header is not of the form: Bearer, a space, one token",
+            &[],
             edge,
         )
     }
@@ -73,26 +88,21 @@ impl Refusal {
         Self::challenging(
             RefusalKind::InvalidRequest,
             "there is more than one Authorization header",
+            &[],
             edge,
         )
     }
 
     pub(super) fn invalid_token(error: &VerifyError, edge: &Edge) -> Self {
         let kind = RefusalKind::InvalidToken(error.kind());
-        Self::challenging(kind, error.description(), edge)
+        Self::challenging(kind, error.description(), &[], edge)
     }
 
     /// `needed` are all the scopes that the call needs, those that were granted too: a client that asks
     /// for less than these would lose some (MCP 2025-11-25, Authorization, Scope Challenge Handling).
     pub(crate) fn insufficient_scope(needed: &[&str], edge: &Edge) -> Self {
-        let kind = RefusalKind::InsufficientScope;
         let description = "the token does not allow what this call needs";
-        let error = kind.code().map(|code| BearerError { code, description });
-        Self {
-            kind,
-            challenge: Some(edge.challenge(error, needed)),
-            description,
-        }
+        Self::challenging(RefusalKind::InsufficientScope, description, needed, edge)
     }
 
     /// Not the client's fault, so it is asked for nothing.
@@ -100,8 +110,16 @@ impl Refusal {
         Self {
             kind: RefusalKind::Stale,
             challenge: None,
+            is_mcp: false,
             description: "the server could not renew its secrets for too long",
         }
+    }
+
+    pub(crate) fn no_token_layer() -> Self {
+        Self::misconfigured(
+            "no layer has read a token before scopes are asked for: add `JwtRotationLayer::new(keyring)` \
+             around, in axum after it: the layer that is added last is the outermost",
+        )
     }
 
     pub(super) fn no_jwt_key() -> Self {
@@ -116,16 +134,23 @@ impl Refusal {
         Self {
             kind: RefusalKind::Misconfigured,
             challenge: None,
+            is_mcp: false,
             description,
         }
     }
 
-    fn challenging(kind: RefusalKind, description: &'static str, edge: &Edge) -> Self {
+    fn challenging(
+        kind: RefusalKind,
+        description: &'static str,
+        needed: &[&str],
+        edge: &Edge,
+    ) -> Self {
         let error = kind.code().map(|code| BearerError { code, description });
         Self {
             kind,
-            challenge: Some(edge.challenge(error, &[])),
+            challenge: Some(edge.challenge(error, needed)),
             description,
+            is_mcp: false,
         }
     }
 
@@ -173,7 +198,8 @@ pub enum RefusalKind {
     /// clients would throw away tokens that are fine.
     Stale,
     /// The keyring was built without `.jwt_key(..)`, or an issuer is trusted without an audience, or
-    /// there are two providers over one set of keys: 500.
+    /// there are two providers over one set of keys, or a layer misses what one further out should have
+    /// left: 500.
     /// The [description](Refusal::description) says which, and what mends it.
     Misconfigured,
 }
@@ -225,7 +251,7 @@ mod tests {
 
     #[test]
     fn no_credentials_challenges_without_an_error() {
-        let refusal = Refusal::no_credentials(&Edge::default());
+        let refusal = Refusal::no_credentials(&[], &Edge::default());
         assert_eq!(refusal.status(), 401);
         assert_eq!(challenge_of(&refusal), "Bearer realm=\"restricted\"");
     }

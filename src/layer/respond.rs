@@ -29,7 +29,7 @@ use super::Refusal;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot make a refusal with a body of type `{R}`",
-    note = "`EmptyBody` needs `{R}: Default`, `TextBody` needs `{R}: From<bytes::Bytes>`; \
+    note = "`EmptyBody` needs `{R}: Default`, `TextBody` and `McpBody` need `{R}: From<bytes::Bytes>`; \
             `.respond_with(..)` also takes a closure `Fn(&Refusal) -> Response<{R}>`"
 )]
 pub trait Respond<R> {
@@ -73,7 +73,7 @@ impl<R, F: Fn(&Refusal) -> Response<R>> Respond<R> for F {
 }
 
 /// The response to a refusal, with what no responder may leave out.
-pub(super) fn refuse<R>(respond: &impl Respond<R>, refusal: Refusal) -> Response<R> {
+pub(crate) fn refuse<R>(respond: &impl Respond<R>, refusal: Refusal) -> Response<R> {
     refusal.log();
     let mut response = respond.respond(&refusal);
     // A refused call must never look like one that worked.
@@ -99,7 +99,7 @@ mod tests {
     use crate::layer::{Edge, RefusalKind};
 
     fn refusal() -> Refusal {
-        Refusal::no_credentials(&Edge::default())
+        Refusal::no_credentials(&[], &Edge::default())
     }
 
     #[test]

@@ -122,7 +122,10 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match self.admit(&mut request) {
             Ok(()) => ResponseFuture::call(self.inner.call(request)),
-            Err(refusal) => ResponseFuture::reject(refuse(&self.respond, refusal)),
+            Err(refusal) => {
+                let refusal = refusal.answering(request.method(), request.headers());
+                ResponseFuture::reject(refuse(&self.respond, refusal))
+            }
         }
     }
 }

@@ -7,12 +7,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
+use http::{Extensions, HeaderMap, Request, Response, header::AUTHORIZATION};
 use serde::de::DeserializeOwned;
 use tower_service::Service;
 
 use super::{
-    Refusal, Respond, ResponseFuture,
+    Discover, NoDiscovery, Refusal, RefusalKind, Respond, ResponseFuture,
     bearer::{Credentials, credentials},
     judge::{Caller, Hope, Refused, View},
     layer::Settings,
@@ -21,28 +21,33 @@ use super::{
 };
 use crate::{Secrets, claims::Authentication};
 
+const TAKEN_BY_ANOTHER: &str = "a JwtRotationLayer further out has verified the token and removed it: \
+                                add `.keep_authorization()` to that one";
+
 /// The service made by [`JwtRotationLayer`](super::JwtRotationLayer). Cheap to clone: the
 /// configuration is shared.
 #[must_use]
-pub struct JwtRotation<S, T, C, P> {
+pub struct JwtRotation<S, T, C, P, D = NoDiscovery> {
     inner: S,
     settings: Arc<Settings<T>>,
     respond: P,
+    discovery: D,
     claims: PhantomData<fn() -> C>,
 }
 
-impl<S, T, C, P> JwtRotation<S, T, C, P> {
-    pub(super) fn new(inner: S, settings: Arc<Settings<T>>, respond: P) -> Self {
+impl<S, T, C, P, D> JwtRotation<S, T, C, P, D> {
+    pub(super) fn new(inner: S, settings: Arc<Settings<T>>, respond: P, discovery: D) -> Self {
         Self {
             inner,
             settings,
             respond,
+            discovery,
             claims: PhantomData,
         }
     }
 }
 
-impl<S, T, C, P> JwtRotation<S, T, C, P>
+impl<S, T, C, P, D> JwtRotation<S, T, C, P, D>
 where
     T: Send + Sync + 'static,
     C: DeserializeOwned + Send + Sync + 'static,
@@ -63,12 +68,12 @@ where
             View::Pinned => pin(&settings.keyring, request.extensions()),
             View::Newest => settings.keyring.current(),
         };
-        let caller = self.authenticate(request.headers(), &secrets)?;
-
-        if let Some(value) = request.headers_mut().get_mut(AUTHORIZATION) {
-            value.set_sensitive(true);
-        }
-        let extensions = request.extensions_mut();
+        let caller = match self.authenticate(request.headers(), &secrets) {
+            Err(refused) if is_taken_by_another(&refused, request.extensions()) => {
+                return Err(Refusal::misconfigured(TAKEN_BY_ANOTHER).into());
+            }
+            other => other?,
+        };
         let authentication = match caller {
             Some(Caller::Own(verified)) => {
                 Authentication::new::<C, T>(verified, secrets, settings.left_edge())
@@ -77,11 +82,21 @@ where
                 Authentication::by_other::<C, T>(judged, secrets, settings.left_edge())
             }
             None => {
-                leave_anonymous(extensions, secrets, settings.edge.challenge(None, &[]));
+                hide_authorization(request.headers_mut());
+                leave_anonymous(request.extensions_mut(), secrets, settings.edge.clone());
                 return Ok(());
             }
         };
-        leave_caller::<T>(extensions, authentication);
+        let required = settings.edge.required_scopes.iter();
+        if !required.clone().all(|scope| authentication.grants(scope)) {
+            return Err(authentication.insufficient_scope([]).into());
+        }
+        if settings.keep_authorization {
+            hide_authorization(request.headers_mut());
+        } else {
+            request.headers_mut().remove(AUTHORIZATION);
+        }
+        leave_caller::<T>(request.extensions_mut(), authentication);
         Ok(())
     }
 
@@ -95,11 +110,13 @@ where
         let edge = &settings.edge;
         let token = match credentials(headers) {
             Credentials::Token(token) => token,
-            Credentials::Absent | Credentials::OtherScheme if settings.allow_anonymous => {
+            Credentials::Absent | Credentials::OtherScheme
+                if settings.allow_anonymous && edge.required_scopes.is_empty() =>
+            {
                 return Ok(None);
             }
             Credentials::Absent | Credentials::OtherScheme => {
-                return Err(Refusal::no_credentials(edge).into());
+                return Err(Refusal::no_credentials(&[], edge).into());
             }
             Credentials::Malformed => return Err(Refusal::malformed(edge).into()),
             Credentials::Repeated => return Err(Refusal::repeated(edge).into()),
@@ -120,6 +137,7 @@ where
         B: Send + 'static,
         R: 'static,
         P: Respond<R> + Clone + Send + 'static,
+        D: Clone + Send + 'static,
     {
         let waiter = loop {
             if let Some(waiter) = hope.waiter {
@@ -131,9 +149,7 @@ where
             };
             match self.settings.hope(request.headers(), &refused) {
                 Some(next) => hope = next,
-                None => {
-                    return ResponseFuture::reject(refuse(&self.respond, refused.refusal));
-                }
+                None => return ResponseFuture::reject(self.refuse(refused.refusal, &request)),
             }
         };
         // The service that is ready goes along, and its clone stays.
@@ -142,25 +158,47 @@ where
             inner: std::mem::replace(&mut self.inner, next),
             settings: self.settings.clone(),
             respond: self.respond.clone(),
+            discovery: self.discovery.clone(),
             claims: PhantomData,
         };
         ResponseFuture::wait(Box::pin(async move {
             waiter.wait().await;
             match ready.admit(&mut request, hope.view) {
                 Ok(()) => Ok(ready.inner.call(request)),
-                Err(refused) => Err(refuse(&ready.respond, refused.refusal)),
+                Err(refused) => Err(ready.refuse(refused.refusal, &request)),
             }
         }))
+    }
+
+    fn refuse<B, R>(&self, refusal: Refusal, request: &Request<B>) -> Response<R>
+    where
+        P: Respond<R>,
+    {
+        let refusal = refusal.answering(request.method(), request.headers());
+        refuse(&self.respond, refusal)
+    }
+}
+
+/// Whether the token is missing because an outer layer has verified it.
+fn is_taken_by_another(refused: &Refused, extensions: &Extensions) -> bool {
+    refused.refusal.kind() == RefusalKind::NoCredentials
+        && extensions.get::<Authentication>().is_some()
+}
+
+fn hide_authorization(headers: &mut HeaderMap) {
+    if let Some(value) = headers.get_mut(AUTHORIZATION) {
+        value.set_sensitive(true);
     }
 }
 
 /// The bounds are those of a request that waits for a key: it takes the service with it.
-impl<S, T, C, P, B, R> Service<Request<B>> for JwtRotation<S, T, C, P>
+impl<S, T, C, P, D, B, R> Service<Request<B>> for JwtRotation<S, T, C, P, D>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
     T: Send + Sync + 'static,
     C: DeserializeOwned + Send + Sync + 'static,
     P: Respond<R> + Clone + Send + 'static,
+    D: Discover<R> + Clone + Send + 'static,
     B: Send + 'static,
     R: 'static,
 {
@@ -173,33 +211,41 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if let Some(document) = self
+            .discovery
+            .answer(request.method(), request.uri().path())
+        {
+            return ResponseFuture::reject(document);
+        }
         match self.admit(&mut request, View::Pinned) {
             Ok(()) => ResponseFuture::call(self.inner.call(request)),
             Err(refused) => match self.settings.hope(request.headers(), &refused) {
-                None => ResponseFuture::reject(refuse(&self.respond, refused.refusal)),
+                None => ResponseFuture::reject(self.refuse(refused.refusal, &request)),
                 Some(hope) => self.look_again(request, hope),
             },
         }
     }
 }
 
-impl<S: Clone, T, C, P: Clone> Clone for JwtRotation<S, T, C, P> {
+impl<S: Clone, T, C, P: Clone, D: Clone> Clone for JwtRotation<S, T, C, P, D> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
             settings: self.settings.clone(),
             respond: self.respond.clone(),
+            discovery: self.discovery.clone(),
             claims: PhantomData,
         }
     }
 }
 
-impl<S: fmt::Debug, T, C, P> fmt::Debug for JwtRotation<S, T, C, P> {
+impl<S: fmt::Debug, T, C, P, D> fmt::Debug for JwtRotation<S, T, C, P, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             inner,
             settings,
             respond: _,
+            discovery: _,
             claims: _,
         } = self;
         f.debug_struct("JwtRotation")

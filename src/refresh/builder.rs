@@ -20,6 +20,9 @@ use crate::{
     source::{BoxSource, Source},
 };
 
+mod signing;
+use signing::Signing;
+
 /// The default overlap window, unless the refresh interval and the time limits ask for more.
 const OVERLAP: Duration = Duration::from_secs(900);
 
@@ -40,6 +43,8 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
 /// | [`overlap`](Self::overlap) | 900 s, or what the interval and the limits need |
 /// | [`fetch_limit`](Self::fetch_limit), [`probe_limit`](Self::probe_limit) | 10 s each, or the refresh interval where that is shorter |
 /// | [`max_pending`](Self::max_pending) | 24 h |
+/// | [`activation_delay`](Self::activation_delay) | one refresh interval |
+/// | [`token_lifetime`](Self::token_lifetime) | not known, not checked |
 /// | [`start_budget`](Self::start_budget) | 30 s |
 /// | [`max_staleness`](Self::max_staleness), [`refuse_after`](Self::refuse_after) | off |
 /// | [`token_cache`](Self::token_cache) | 10,000 entries |
@@ -59,6 +64,7 @@ pub struct Builder<Raw, T = Raw> {
     reload_on_sighup: bool,
     token_cache: usize,
     unknown_key: Option<UnknownKey>,
+    signing: Signing,
     clock: Arc<dyn Clock>,
 }
 
@@ -78,6 +84,7 @@ impl<Raw: DeserializeOwned + Send + Sync + 'static> Builder<Raw> {
             reload_on_sighup: false,
             token_cache: TOKEN_CACHE,
             unknown_key: None,
+            signing: Signing::default(),
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -145,6 +152,7 @@ impl<Raw: DeserializeOwned + Send + Sync + 'static> Builder<Raw> {
             reload_on_sighup: self.reload_on_sighup,
             token_cache: self.token_cache,
             unknown_key: self.unknown_key,
+            signing: self.signing,
             clock: self.clock,
         }
     }
@@ -405,6 +413,7 @@ where
                 .unknown_key
                 .unwrap_or_else(|| refresher.default_unknown_key()),
             refresh_every: self.refresh_every,
+            token_life: self.signing.token_life(),
         };
         let start = Instant::now();
         let mut backoff = Backoff::new(self.refresh_every);
@@ -464,6 +473,7 @@ where
                 self.refresh_every, self.recipe.fetch_limit,
             )));
         }
+        self.signing.check(self.refresh_every, overlap)?;
         if let Some(limit) = self.refuse_after
             && limit < self.refresh_every * 10
         {
@@ -477,6 +487,7 @@ where
             overlap,
             max_pending: self.max_pending,
             release_previous_at_swap: self.release_previous_at_swap,
+            activation_delay: self.signing.activation_delay(self.refresh_every),
         })
     }
 }

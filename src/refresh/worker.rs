@@ -26,6 +26,7 @@ use crate::{
     event::Event,
     guard::{catch, guarded},
     keyring::{FLIP_INTERVAL, Failure, Keyring, LoopEnds, Reply, Request, Shared},
+    snapshot::Retired,
     source::{BoxSource, Source},
 };
 
@@ -60,7 +61,7 @@ pub(super) struct Worker<Raw, T> {
     stop: watch::Receiver<bool>,
     // Dropped last: `shutdown` waits for it.
     _done: watch::Sender<()>,
-    retired: Arc<Notify>,
+    retired: Arc<Retired>,
     /// Somebody waits for a flip.
     awaited: Arc<Notify>,
     hangups: Hangups,
@@ -144,7 +145,7 @@ where
                     self.change = Box::pin(next_change(self.source.clone(), CHANGE_SPACING));
                     self.want(Trigger::Change);
                 }
-                () = self.retired.notified() => self.tell_drained(),
+                () = self.retired.for_loop.notified() => self.tell_drained(),
                 // What is due next is worked out anew.
                 () = self.awaited.notified() => {}
                 () = sleep_until(wake_at) => self.keep_house(),

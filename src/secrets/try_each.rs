@@ -224,6 +224,7 @@ impl<T: Send + Sync + 'static> Secrets<T> {
     {
         let mut refusal = None;
         if self.holds(&self.snapshot.current) {
+            self.note_use(self.version());
             match op(self.bundle()).await {
                 Err(Attempt::Unauthenticated(error)) => refusal = Some(error),
                 answer => return answer.map_err(Attempt::into_error),
@@ -242,6 +243,7 @@ impl<T: Send + Sync + 'static> Secrets<T> {
         }
         let previous = newest.snapshot.previous();
         if let Some(previous) = previous.filter(|held| held.id != *self.version()) {
+            self.note_use(&previous.id);
             match op(previous.bundle.clone()).await {
                 Ok(result) => return Ok(result),
                 Err(error) => {
@@ -272,6 +274,7 @@ impl<T: Send + Sync + 'static> Secrets<T> {
             let newest = self.newest();
             let leave = newest.next_to_try(&tried, is_refreshed, waiting.is_some());
             if let Some((held, leave)) = leave {
+                newest.note_use(&held.id);
                 let error = match op(held.bundle.clone()).await {
                     Ok(result) => {
                         if let Some(leave) = leave {
@@ -315,6 +318,15 @@ impl<T: Send + Sync + 'static> Secrets<T> {
             }
         }
         Err(refusal.map_or_else(|| self.newest().why_nothing(), TryError::Failed))
+    }
+
+    /// For whoever wants to know whether a version that was replaced is still sent to upstreams.
+    fn note_use(&self, version: &VersionId) {
+        if let Some(keyring) = self.snapshot.keyring.upgrade()
+            && keyring.snapshot().current.id != *version
+        {
+            keyring.note_use(version);
+        }
     }
 
     /// What a single user's call may try next, current, else pending, with leave to do so (`None`

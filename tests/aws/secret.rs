@@ -32,7 +32,9 @@ pub(crate) async fn token_of(document: &str) -> String {
 }
 
 pub(crate) fn builder(source: impl Source) -> Builder<App> {
-    Keyring::<App>::builder(source).jwt_key(|app| &app.jwt)
+    Keyring::<App>::builder(source)
+        .activation_delay(std::time::Duration::ZERO)
+        .jwt_key(|app| &app.jwt)
 }
 
 /// A secret of the test's own.

@@ -29,6 +29,7 @@ async fn a_key_inside_any_part_and_three_parts() {
         .with("a", a.clone())
         .with("db", db.clone());
     let keyring = Keyring::<Three>::builder(source)
+        .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|three| &three.db.key)
         .clock(TokioClock::new())
         .build()
@@ -82,6 +83,7 @@ async fn a_key_that_hangs_on_two_parts_has_the_windows_of_the_whole() {
         .with("choice", choice.clone())
         .with("keys", store.clone());
     let keyring = Keyring::<Spanning>::builder(source)
+        .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|it| if it.choice { &it.keys.yes } else { &it.keys.no })
         .clock(TokioClock::new())
         .build()

@@ -75,6 +75,7 @@ pub(crate) struct World {
 
 pub(crate) fn builder(source: impl Source) -> Builder<App> {
     Keyring::<App>::builder(source)
+        .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|app| &app.jwt.key)
         .clock(TokioClock::new())
 }

@@ -10,11 +10,14 @@ use serde_json::{Value, json};
 use tower_secrets::{JwtKey, Keyring, RegisteredClaims, clock::TokioClock, source::Memory};
 
 mod authentication;
+mod authorization;
+mod discovery;
 #[cfg(feature = "axum")]
 mod extract;
 #[cfg(feature = "rmcp")]
 mod mcp;
 mod readiness;
+mod scopes;
 mod service;
 #[cfg(feature = "rmcp")]
 mod streams;
@@ -35,6 +38,7 @@ fn bundle(jwt_secret: &str, api_key: &str) -> String {
 async fn keyring() -> (Memory, Keyring<App>) {
     let source = Memory::new(bundle(OLD, "first"));
     let keyring = Keyring::<App>::builder(source.clone())
+        .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|app: &App| &app.jwt_secret)
         .build()
         .await
@@ -59,6 +63,7 @@ async fn timed(seconds: u64) -> (Memory, Keyring<App>, String) {
     let source = Memory::new(bundle(OLD, "first"));
     let clock = TokioClock::starting_at(UNIX_EPOCH + Duration::from_secs(1_000_000));
     let keyring = Keyring::<App>::builder(source.clone())
+        .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|app: &App| &app.jwt_secret)
         .clock(clock)
         .build()

@@ -145,6 +145,7 @@ pub(crate) fn document(key: &str, size: usize) -> String {
 
 pub(crate) async fn keyring(source: Memory, token_cache: usize) -> Keyring<App> {
     Keyring::<App>::builder(source)
+        .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|app| &app.jwt)
         .token_cache(token_cache)
         .build()

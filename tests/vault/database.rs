@@ -299,6 +299,7 @@ async fn a_key_and_a_lease_in_one_bundle_rotate_by_themselves() {
     let keyring = Keyring::<App>::builder(source)
         .refresh_every(Duration::from_secs(3600))
         .release_previous_at_swap()
+        .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|app| &app.jwt.key)
         .build()
         .await

@@ -31,6 +31,7 @@ fn bundle(n: u32) -> serde_json::Value {
 async fn keyring(source: Vault) -> Keyring<App> {
     Keyring::<App>::builder(source)
         .refresh_every(Duration::from_secs(3600))
+        .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|app| &app.jwt)
         .build()
         .await

@@ -29,6 +29,9 @@ pub(super) struct Material {
     /// The key id where the JWK declares none.
     pub(super) computed_id: KeyId,
     pub(super) identity: [u8; 32],
+    /// The members of a JWK that are the public key (RFC 7638, section 3.2), in canonical form. `None`
+    /// for a secret.
+    pub(super) public_jwk: Option<Box<str>>,
     pub(super) verifying: Verifying,
     pub(super) signing: Option<Signing>,
 }
@@ -58,6 +61,7 @@ impl Material {
             algorithm: Algorithm::Hmac(hash),
             computed_id: KeyId::new(URL_SAFE_NO_PAD.encode_to_string(&id[..ID_BYTES])),
             identity: secret_identity(&key, Algorithm::Hmac(hash)),
+            public_jwk: None,
             verifying: Verifying::Hmac(key.clone()),
             signing: Some(Signing::Hmac(key)),
         }
@@ -84,7 +88,7 @@ impl Material {
         );
         Ok(Self::public(
             Algorithm::Rsa(padding, hash),
-            &thumbprint_input,
+            thumbprint_input,
             Verifying::Public(parsed),
         ))
     }
@@ -122,7 +126,7 @@ impl Material {
         );
         Ok(Self::public(
             Algorithm::Ecdsa(curve),
-            &thumbprint_input,
+            thumbprint_input,
             Verifying::Ecdsa(parsed, curve),
         ))
     }
@@ -142,7 +146,7 @@ impl Material {
             URL_SAFE_NO_PAD.encode_to_string(x)
         );
         let verifying = Verifying::Public(parsed);
-        Ok(Self::public(Algorithm::EdDsa, &thumbprint_input, verifying))
+        Ok(Self::public(Algorithm::EdDsa, thumbprint_input, verifying))
     }
 
     pub(super) fn ed_pair(pair: Ed25519KeyPair) -> Result<Self, KeyError> {
@@ -163,12 +167,13 @@ impl Material {
     }
 
     /// `thumbprint_input` is the canonical JSON of RFC 7638, section 3.
-    fn public(algorithm: Algorithm, thumbprint_input: &str, verifying: Verifying) -> Self {
+    fn public(algorithm: Algorithm, thumbprint_input: String, verifying: Verifying) -> Self {
         let thumbprint = sha256(thumbprint_input.as_bytes());
         Self {
             algorithm,
             computed_id: KeyId::new(URL_SAFE_NO_PAD.encode_to_string(thumbprint)),
             identity: public_identity(&thumbprint, algorithm),
+            public_jwk: Some(thumbprint_input.into()),
             verifying,
             signing: None,
         }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64_simd::URL_SAFE_NO_PAD;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::{
     KeyError, KeyErrorKind, KeyId, SignError, SignErrorKind,
@@ -95,6 +96,16 @@ impl PreparedKey {
         &self.identity
     }
 
+    /// What others need to verify its tokens: a JWK (RFC 7517, section 4). `None` for a secret.
+    pub(in crate::keyring) fn public_jwk(&self) -> Option<Map<String, Value>> {
+        let mut jwk: Map<String, Value> =
+            serde_json::from_str(self.material.public_jwk.as_deref()?).ok()?;
+        jwk.insert("kid".to_owned(), self.id.as_str().into());
+        jwk.insert("alg".to_owned(), self.algorithm().into());
+        jwk.insert("use".to_owned(), "sig".into());
+        Some(jwk)
+    }
+
     /// The algorithm's name, as in `alg`.
     pub(crate) fn algorithm(&self) -> &'static str {
         self.material.algorithm.name()
@@ -166,6 +177,7 @@ impl fmt::Debug for PreparedKey {
                     algorithm,
                     computed_id,
                     identity: _,
+                    public_jwk: _,
                     verifying: _,
                     signing,
                 },

@@ -29,6 +29,10 @@ impl<K: Hash + Eq + Clone, V> Remembered<K, V> {
         self.entries.get(key)
     }
 
+    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.entries.get_mut(key)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.entries.iter()
     }

@@ -15,7 +15,15 @@ use crate::{
 };
 
 impl<T> Ledger<T> {
-    pub(super) fn install_current(&mut self, current: Proved<T>, flipped: bool, now: Now) {
+    pub(super) fn install_current(
+        &mut self,
+        current: Proved<T>,
+        flipped: bool,
+        before: &[TrustedKey],
+        now: Now,
+    ) {
+        let delay = self.windows.activation_delay;
+        let was_current: HashSet<Identity> = identities(before).collect();
         let trust = self.record_version(&current, true);
         if flipped {
             self.current_since = now;
@@ -27,6 +35,14 @@ impl<T> Ledger<T> {
             .iter()
             .map(|key| {
                 let record = self.key_record(key);
+                // Others verify with a key while it is in its window, so it may sign when it is back.
+                let is_known = was_current.contains(key.identity())
+                    || record.was_current && record.trust.holds(now);
+                if !is_known {
+                    let pending = record.pending_since.filter(|_| record.trust.holds(now));
+                    let since = pending.unwrap_or(now.mono);
+                    record.signs_from = since.saturating_add(delay).max(now.mono);
+                }
                 record.was_current = true;
                 record.trust.reopen();
                 TrustedKey {
@@ -35,6 +51,7 @@ impl<T> Ledger<T> {
                     version: current.id.clone(),
                     trust: record.trust.clone(),
                     other_names: Arc::default(),
+                    signs_from: Duration::ZERO,
                 }
             })
             .collect();
@@ -150,6 +167,7 @@ impl<T> Ledger<T> {
                     version: named.id.clone(),
                     trust,
                     other_names: Arc::default(),
+                    signs_from: Duration::ZERO,
                 });
             }
         }
@@ -225,23 +243,35 @@ impl<T> Ledger<T> {
         now: Now,
         events: &mut Vec<Event>,
     ) {
+        let pending = match pending {
+            Beside::Unusable | Beside::Stageless { .. } => return,
+            Beside::Absent => None,
+            Beside::Proved(pending) => Some(pending),
+        };
+        let before = std::mem::take(&mut self.pending_keys);
         let was = self.pending.take();
         let since = self.pending_since.take();
-        let pending = match pending {
-            Beside::Absent => {
-                self.pending_keys.clear();
-                self.pending_bundle = None;
-                return;
-            }
-            Beside::Unusable | Beside::Stageless { .. } => {
-                self.pending = was;
-                self.pending_since = since;
-                return;
-            }
-            Beside::Proved(pending) => pending,
-        };
-        self.pending_keys.clear();
         self.pending_bundle = None;
+        if let Some(pending) = pending {
+            let since = since.filter(|_| was.as_ref() == Some(&pending.id));
+            self.accept_pending(pending, since.unwrap_or(now.mono), now, events);
+        }
+        // What was taken back may be staged again, when others have forgotten it.
+        let still: HashSet<Identity> = identities(&self.pending_keys).collect();
+        for identity in identities(&before).filter(|key| !still.contains(key)) {
+            if let Some(record) = self.keys.get_mut(&identity) {
+                record.pending_since = None;
+            }
+        }
+    }
+
+    fn accept_pending(
+        &mut self,
+        pending: Proved<T>,
+        since: Duration,
+        now: Now,
+        events: &mut Vec<Event>,
+    ) {
         if self
             .versions
             .get(&pending.id)
@@ -269,6 +299,7 @@ impl<T> Ledger<T> {
                 continue;
             }
             record.trust.end_after(now, max_pending);
+            record.pending_since.get_or_insert(now.mono);
             let trust = record.trust.clone();
             self.pending_keys.push(TrustedKey {
                 key: key.clone(),
@@ -276,10 +307,10 @@ impl<T> Ledger<T> {
                 version: pending.id.clone(),
                 trust,
                 other_names: Arc::default(),
+                signs_from: Duration::ZERO,
             });
         }
-        self.pending_since = since.filter(|_| was.as_ref() == Some(&pending.id));
-        self.pending_since.get_or_insert(now.mono);
+        self.pending_since = Some(since);
         self.pending = Some(pending.id.clone());
         self.pending_bundle = pending.bundle.map(|bundle| Held {
             id: pending.id,

@@ -50,9 +50,10 @@ impl Policy {
                 return Err(VerifyErrorKind::WrongSubject);
             }
         }
+        let audiences = self.accepted_audiences();
         match &self.audience_claim {
-            Some(name) => check_audience(&self.audiences, member(payload, name)?.as_ref())?,
-            None => check_audience(&self.audiences, claims.aud.as_ref())?,
+            Some(name) => check_audience(audiences, member(payload, name)?.as_ref())?,
+            None => check_audience(audiences, claims.aud.as_ref())?,
         }
         self.check_use(claims, payload)?;
         Ok(validity)

@@ -11,7 +11,7 @@ const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
 const DEFAULT_MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 const NO_AUDIENCE: &str = "JwtRotationLayer trusts an issuer whose tokens may be for any service: \
-                           add `.audience(..)`, or `.any_audience()` where that is meant";
+                           add `.audience(..)` or `.resource_metadata(..)`, or `.any_audience()` where that is meant";
 const NO_AUDIENCE_TO_COMPARE: &str = "JwtRotationLayer has an `.audience_claim(..)` and nothing to \
                                       compare it with: add `.audience(..)`";
 const TWO_PROVIDERS: &str = "JwtRotationLayer has two providers over one set of keys: give each a keyring, \
@@ -26,6 +26,8 @@ pub(crate) struct Policy {
     pub(crate) issuers: Vec<IssuerName>,
     /// Empty: `aud` is not looked at. Otherwise it is required and must name one of these.
     pub(crate) audiences: Vec<String>,
+    /// What stands in for them where none was named and that was not meant.
+    pub(crate) default_audiences: Vec<String>,
     /// The claim that has the audience where it is not `aud`.
     pub(crate) audience_claim: Option<String>,
     /// How many providers it has the rules of.
@@ -76,7 +78,18 @@ impl Policy {
         } else if self.audience_claim.is_some() {
             Some(NO_AUDIENCE_TO_COMPARE)
         } else {
-            self.needs_audience.then_some(NO_AUDIENCE)
+            let is_missing = self.needs_audience && self.default_audiences.is_empty();
+            is_missing.then_some(NO_AUDIENCE)
+        }
+    }
+
+    /// Empty: tokens for anybody will do.
+    pub(super) fn accepted_audiences(&self) -> &[String] {
+        let is_said = !self.audiences.is_empty() || self.any_audience;
+        if is_said {
+            &self.audiences
+        } else {
+            &self.default_audiences
         }
     }
 
@@ -93,6 +106,7 @@ impl Default for Policy {
             id: PolicyId::unique(),
             issuers: Vec::new(),
             audiences: Vec::new(),
+            default_audiences: Vec::new(),
             audience_claim: None,
             providers: 0,
             needs_audience: false,

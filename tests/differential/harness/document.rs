@@ -81,6 +81,7 @@ pub(crate) fn judge(field: &[u8]) -> Result<Option<Loaded>, Finding> {
     let runtime = runtime();
     let built: Result<Keyring<App>, BuildError> = runtime.block_on(
         Keyring::builder(Memory::new(document.clone()))
+            .activation_delay(std::time::Duration::ZERO)
             .jwt_key(|app: &App| &app.jwt)
             .clock(CaseClock)
             .build(),

@@ -170,6 +170,7 @@ impl Set {
 
 async fn keyring(source: Memory) -> Keyring<App> {
     Keyring::builder(source)
+        .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|app: &App| &app.jwt)
         .clock(CaseClock)
         .build()

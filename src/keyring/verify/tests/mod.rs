@@ -64,6 +64,7 @@ pub(in crate::keyring) fn trusted(key: &JwtKey) -> TrustedKey {
         version: VersionId::new("v"),
         trust: Trust::open(),
         other_names: Arc::default(),
+        signs_from: Duration::ZERO,
     }
 }
 

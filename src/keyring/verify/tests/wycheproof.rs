@@ -84,6 +84,7 @@ fn accepts(group: &Value, jws: &Value) -> bool {
         version: VersionId::new("v"),
         trust: Trust::open(),
         other_names: Arc::default(),
+        signs_from: Duration::ZERO,
     };
     let keys: Vec<TrustedKey> = prepared.keys.into_iter().map(held).collect();
     // The JSON serialisation is an object here.

@@ -1,0 +1,329 @@
+//! What is still in use of versions that were replaced, and when nothing of one is any more.
+//!
+//! Requests pay nothing for it: they hold snapshots, and the books point at replaced snapshots weakly.
+//! Nothing inside of a snapshot points back at one.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    error::Error,
+    fmt,
+    sync::{Arc, Weak},
+    time::{Duration, SystemTime},
+};
+
+use super::{Keyring, Shared, ledger::Ledger};
+use crate::{clock::Now, event::Event, snapshot::Snapshot, source::VersionId};
+
+/// How many replaced versions are remembered. More than a window has room for: at most two keys overlap.
+const MAX_REPLACED: usize = 32;
+
+/// A timer knows nothing of a wall clock that is stepped, or of a machine that slept.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// What was replaced, the newest last.
+pub(super) struct InFlight<T> {
+    snapshots: Vec<Replaced<T>>,
+    versions: VecDeque<ReplacedVersion<T>>,
+}
+
+struct Replaced<T> {
+    generation: u64,
+    version: VersionId,
+    /// Those whose bundles it holds, that one included.
+    versions: HashSet<VersionId>,
+    snapshot: Weak<Snapshot<T>>,
+}
+
+struct ReplacedVersion<T> {
+    id: VersionId,
+    at: Now,
+    /// Another version may go on with it, where a `prepare` step found nothing to make anew.
+    bundle: Weak<T>,
+    /// When an upstream was last called with it by `try_each`: monotonic.
+    used_at: Option<Duration>,
+}
+
+/// Why it is not safe to revoke a version upstream, or to forget it: what is still in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InUse {
+    /// It is the version in use.
+    Current,
+    /// Its key, or its bundle as previous, is still trusted.
+    Trusted {
+        /// For how long, unless it is withdrawn or revoked.
+        ends_in: Duration,
+    },
+    /// Requests, or streams, began when it was current, and hold it.
+    Held {
+        /// How many times it is held. A request may hold it more than once; none is exact.
+        holders: usize,
+    },
+    /// A resource that was prepared from it is not closed.
+    PreparedResource,
+    /// An upstream was called with it by `try_each` less than an overlap window ago, because
+    /// the current credential was refused.
+    TriedUpstream {
+        /// How long ago.
+        ago: Duration,
+    },
+}
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Current => f.write_str("it is the version in use"),
+            Self::Trusted { ends_in } => {
+                write!(
+                    f,
+                    "it is trusted for {} s more",
+                    ends_in.as_secs_f64().ceil()
+                )
+            }
+            Self::Held { holders } => write!(
+                f,
+                "it is held {holders} times by requests that began with it"
+            ),
+            Self::PreparedResource => f.write_str("a resource prepared from it is not closed"),
+            Self::TriedUpstream { ago } => {
+                write!(f, "an upstream was called with it {} s ago", ago.as_secs())
+            }
+        }
+    }
+}
+
+/// A version that was in use in this process, or that the store calls previous, and what still uses it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ReplacedStatus {
+    /// The version.
+    pub id: VersionId,
+    /// When this process replaced it; `None` for one that was replaced before the start.
+    pub replaced_at: Option<SystemTime>,
+    /// What still uses it here; nothing: it is safe to revoke, as far as this process goes.
+    pub in_use: Vec<InUse>,
+    /// The moment from which on no process of the fleet should send it to an upstream: an overlap window
+    /// after it was replaced.
+    pub revoke_upstream_not_before: Option<SystemTime>,
+}
+
+/// No version of this name is known here: it was never seen, or so long ago that it is forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownVersion(VersionId);
+
+impl fmt::Display for UnknownVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(version) = self;
+        write!(f, "no version {version} is known to this process")
+    }
+}
+
+impl Error for UnknownVersion {}
+
+impl<T> InFlight<T> {
+    pub(super) fn new() -> Self {
+        Self {
+            snapshots: Vec::new(),
+            versions: VecDeque::new(),
+        }
+    }
+
+    /// A snapshot was replaced, by one whose current version is `next`.
+    pub(super) fn replaced(&mut self, old: &Arc<Snapshot<T>>, next: &VersionId, now: Now) {
+        self.snapshots.push(Replaced {
+            generation: old.generation,
+            version: old.current.id.clone(),
+            versions: old.versions().cloned().collect(),
+            snapshot: Arc::downgrade(old),
+        });
+        self.versions.retain(|replaced| replaced.id != *next);
+        let id = &old.current.id;
+        if id == next || self.versions.iter().any(|replaced| replaced.id == *id) {
+            return;
+        }
+        if self.versions.len() == MAX_REPLACED {
+            self.versions.pop_front();
+        }
+        self.versions.push_back(ReplacedVersion {
+            id: id.clone(),
+            at: now,
+            bundle: Arc::downgrade(&old.current.bundle),
+            used_at: None,
+        });
+    }
+
+    fn holders(&self, version: &VersionId) -> usize {
+        let held = self.snapshots.iter().filter(|old| old.version == *version);
+        held.map(|old| old.snapshot.strong_count()).sum()
+    }
+}
+
+impl<T> Shared<T> {
+    /// Tells of the older snapshots whose last reader is gone. Gives the versions that no snapshot
+    /// needs any more, and those that one does.
+    pub(crate) fn tell_drained(&self) -> (Vec<VersionId>, Vec<VersionId>) {
+        let mut books = self.books();
+        let gone = |old: &mut Replaced<T>| old.snapshot.strong_count() == 0;
+        let drained: Vec<_> = books.in_flight.snapshots.extract_if(.., gone).collect();
+        // Another can be stored under this lock only, so the last reader is not this one.
+        let newest = self.snapshot();
+        let needed = books
+            .in_flight
+            .snapshots
+            .iter()
+            .flat_map(|old| &old.versions);
+        let in_use: HashSet<VersionId> = needed.chain(newest.versions()).cloned().collect();
+        let gone: HashSet<&VersionId> = drained.iter().flat_map(|old| &old.versions).collect();
+        let unused = gone.into_iter().filter(|id| !in_use.contains(*id));
+        let unused = unused.cloned().collect();
+        drop(newest);
+        drop(books);
+        for old in drained {
+            self.events.tell(Event::Drained {
+                generation: old.generation,
+                version: old.version,
+            });
+        }
+        (unused, in_use.into_iter().collect())
+    }
+
+    /// An upstream is about to be called with a version that is not current.
+    pub(crate) fn note_use(&self, version: &VersionId) {
+        let now = self.clock.now().mono;
+        let mut books = self.books();
+        let mut versions = books.in_flight.versions.iter_mut();
+        if let Some(replaced) = versions.find(|replaced| replaced.id == *version) {
+            replaced.used_at = Some(now);
+        }
+    }
+
+    /// What uses a version now; `None` for one that is not known.
+    fn uses_of(&self, version: &VersionId, now: Now) -> Option<Vec<InUse>> {
+        let books = self.books();
+        let known = books.ledger.knows(version) || books.in_flight.holders(version) > 0;
+        known.then(|| uses_of(&books.ledger, &books.in_flight, version, now))
+    }
+
+    pub(super) fn replaced_status(
+        &self,
+        ledger: &Ledger<T>,
+        in_flight: &InFlight<T>,
+        now: Now,
+    ) -> Vec<ReplacedStatus> {
+        let overlap = ledger.windows.overlap;
+        let mut all: Vec<ReplacedStatus> = in_flight
+            .versions
+            .iter()
+            .rev()
+            .map(|replaced| ReplacedStatus {
+                id: replaced.id.clone(),
+                replaced_at: Some(replaced.at.wall),
+                in_use: uses_of(ledger, in_flight, &replaced.id, now),
+                revoke_upstream_not_before: replaced.at.wall.checked_add(overlap),
+            })
+            .collect();
+        for id in ledger.previous_versions() {
+            if !all.iter().any(|replaced| replaced.id == id) {
+                all.push(ReplacedStatus {
+                    in_use: uses_of(ledger, in_flight, &id, now),
+                    id,
+                    replaced_at: None,
+                    revoke_upstream_not_before: None,
+                });
+            }
+        }
+        all
+    }
+}
+
+fn uses_of<T>(
+    ledger: &Ledger<T>,
+    in_flight: &InFlight<T>,
+    version: &VersionId,
+    now: Now,
+) -> Vec<InUse> {
+    let mut uses = Vec::new();
+    if *version == ledger.current.id {
+        uses.push(InUse::Current);
+    }
+    if let Some(ends_in) = ledger.trusted_for(version, now) {
+        uses.push(InUse::Trusted { ends_in });
+    }
+    match in_flight.holders(version) {
+        0 => {}
+        holders => uses.push(InUse::Held { holders }),
+    }
+    let replaced = in_flight.versions.iter().find(|it| it.id == *version);
+    if let Some(replaced) = replaced {
+        let is_held = uses
+            .iter()
+            .any(|it| matches!(it, InUse::Held { .. } | InUse::Trusted { .. }));
+        let of_current = replaced.bundle.as_ptr() == Arc::as_ptr(&ledger.current.bundle);
+        if !is_held && !of_current && replaced.bundle.strong_count() > 0 {
+            uses.push(InUse::PreparedResource);
+        }
+        let ago = replaced.used_at.map(|at| now.mono.saturating_sub(at));
+        if let Some(ago) = ago.filter(|ago| *ago < ledger.windows.overlap) {
+            uses.push(InUse::TriedUpstream { ago });
+        }
+    }
+    uses
+}
+
+impl<T: Send + Sync + 'static> Keyring<T> {
+    /// Resolves when nothing here needs this version any more: it is not current, no request holds a
+    /// snapshot in which it was, and its window has closed or it is revoked. What was copied out of
+    /// [`Secrets`](crate::Secrets), and resources that were prepared from it and taken elsewhere, are
+    /// not seen; [`Status::safe_to_revoke`](crate::Status::safe_to_revoke) also looks at the latter.
+    ///
+    /// It is of this process alone: ask every one before a credential is revoked for all.
+    ///
+    /// ```
+    /// # use tower_secrets::{Keyring, keyring::UnknownVersion};
+    /// async fn retire<App: Send + Sync + 'static>(keyring: &Keyring<App>) -> Result<(), UnknownVersion> {
+    ///     let old = keyring.current().version().clone();
+    ///     // The store rotates, the keyring follows ..
+    /// #   return Ok(());
+    ///     keyring.drained(&old).await?;
+    ///     println!("nobody here uses {old} any more");
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// When no such version is known.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future changes nothing.
+    pub async fn drained(&self, version: &VersionId) -> Result<(), UnknownVersion> {
+        let mut changes = self.shared.changes.subscribe();
+        loop {
+            // Both are armed before the look, so that nothing is missed.
+            changes.mark_unchanged();
+            let last_reader_gone = self.shared.retired().for_waiters.notified();
+            let now = self.clock().now();
+            let uses = self.shared.uses_of(version, now);
+            let uses = uses.ok_or_else(|| UnknownVersion(version.clone()))?;
+            let mut wait = LOOK_AGAIN;
+            let mut needed = false;
+            for it in uses {
+                match it {
+                    InUse::Current | InUse::Held { .. } => needed = true,
+                    InUse::Trusted { ends_in } => {
+                        needed = true;
+                        wait = wait.min(ends_in);
+                    }
+                    InUse::PreparedResource | InUse::TriedUpstream { .. } => {}
+                }
+            }
+            if !needed {
+                return Ok(());
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = last_reader_gone => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+}

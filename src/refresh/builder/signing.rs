@@ -1,0 +1,72 @@
+//! When a new key begins to sign, and whether tokens of the one before live to their end.
+
+use std::time::Duration;
+
+use super::Builder;
+use crate::refresh::BuildError;
+
+/// What a layer allows for by default between the clocks of issuer and server.
+const LEEWAY: Duration = Duration::from_secs(30);
+
+/// What the [`Signer`](crate::Signer) needs to know.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Signing {
+    token_lifetime: Option<Duration>,
+    activation_delay: Option<Duration>,
+}
+
+impl Signing {
+    /// How long a key is needed after it has signed a token.
+    pub(super) fn token_life(self) -> Duration {
+        self.token_lifetime
+            .map_or(Duration::ZERO, |life| life.saturating_add(LEEWAY))
+    }
+
+    pub(super) fn activation_delay(self, refresh_every: Duration) -> Duration {
+        self.activation_delay.unwrap_or(refresh_every)
+    }
+
+    /// A token that the key before signs at the last moment has to live to its end.
+    pub(super) fn check(
+        self,
+        refresh_every: Duration,
+        overlap: Duration,
+    ) -> Result<(), BuildError> {
+        let Some(token_lifetime) = self.token_lifetime else {
+            return Ok(());
+        };
+        let delay = self.activation_delay(refresh_every);
+        let least = refresh_every
+            .saturating_add(delay)
+            .saturating_add(self.token_life());
+        if overlap >= least {
+            return Ok(());
+        }
+        Err(BuildError::config(format!(
+            "overlap is {overlap:?}, which is less than {least:?}: refresh_every ({refresh_every:?}) \
+             + activation_delay ({delay:?}) + token_lifetime ({token_lifetime:?}) + a leeway of \
+             {LEEWAY:?}; with less, tokens that the replaced key signed would be refused before they end",
+        )))
+    }
+}
+
+impl<Raw, T> Builder<Raw, T> {
+    /// How long the tokens of the [`Signer`](crate::Signer) live at most: `exp` minus now. With it,
+    /// [`build`](Self::build) makes sure that a token of a replaced key is accepted to its end: the
+    /// [overlap](Self::overlap) has to cover a refresh interval (until a rotation is seen), the
+    /// [`activation_delay`](Self::activation_delay) (until the new key signs), this, and 30 s for
+    /// clocks that differ. Set it wherever tokens are signed. Default: not known, not checked.
+    pub fn token_lifetime(mut self, longest: Duration) -> Self {
+        self.signing.token_lifetime = Some(longest);
+        self
+    }
+
+    /// How long a new key is held, as pending or as current, before the [`Signer`](crate::Signer) signs with
+    /// it: the time in which every process of the fleet sees it. Default: one
+    /// [refresh interval](Self::refresh_every), which is right where all of them have the same. Zero is for
+    /// a process that is alone.
+    pub fn activation_delay(mut self, delay: Duration) -> Self {
+        self.signing.activation_delay = Some(delay);
+        self
+    }
+}

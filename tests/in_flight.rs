@@ -1,0 +1,224 @@
+//! What is still in use of a version that was replaced, and when it is safe to revoke it.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::FutureExt;
+use serde::Deserialize;
+use tokio::time::Instant;
+use tower_secrets::{
+    Attempt, JwtKey, Keyring, Status,
+    clock::TokioClock,
+    keyring::{InUse, NotSafe},
+    source::{Memory, SourceError, SourceErrorKind, VersionId},
+};
+
+#[derive(Deserialize)]
+struct App {
+    jwt: JwtKey,
+}
+
+fn doc(key: u32) -> String {
+    format!(r#"{{"jwt":"key number {key:03} of thirty-two bytes"}}"#)
+}
+
+const OVERLAP: Duration = Duration::from_secs(1000);
+
+async fn keyring(store: &Memory) -> Keyring<App> {
+    Keyring::<App>::builder(store.clone())
+        .overlap(OVERLAP)
+        .jwt_key(|app| &app.jwt)
+        .clock(Arc::new(TokioClock::new()))
+        .build()
+        .await
+        .unwrap()
+}
+
+async fn rotate(store: &Memory, keyring: &Keyring<App>, key: u32) -> VersionId {
+    let old = keyring.current().version().clone();
+    store.rotate(doc(key));
+    assert!(keyring.refresh().await.unwrap().is_swapped());
+    old
+}
+
+fn uses(status: &Status, version: &VersionId) -> Vec<InUse> {
+    let replaced = status.replaced.iter().find(|it| it.id == *version);
+    replaced.unwrap().in_use.clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_nobody_knows_is_an_error_that_names_it() {
+    let keyring = keyring(&Memory::new(doc(1))).await;
+    let error = keyring
+        .drained(&VersionId::new("nobody's"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no version nobody's is known to this process"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_has_drained_when_its_window_is_over_and_its_last_holder_is_gone() {
+    let store = Memory::new(doc(1));
+    let keyring = keyring(&store).await;
+    let held = [keyring.current(), keyring.current()];
+    let first = held[0].version().clone();
+    // Current: nothing but a rotation changes that.
+    assert!(keyring.drained(&first).now_or_never().is_none());
+    rotate(&store, &keyring, 2).await;
+    let status = keyring.status();
+    assert_eq!(
+        uses(&status, &first),
+        [
+            InUse::Trusted { ends_in: OVERLAP },
+            InUse::Held { holders: 2 },
+        ]
+    );
+    assert!(status.safe_to_revoke().is_err());
+
+    let begin = Instant::now();
+    let drained = tokio::spawn({
+        let (keyring, first) = (keyring.clone(), first.clone());
+        async move { keyring.drained(&first).await }
+    });
+    tokio::time::sleep(OVERLAP + Duration::from_secs(1)).await;
+    assert!(!drained.is_finished());
+    assert_eq!(
+        uses(&keyring.status(), &first),
+        [InUse::Held { holders: 2 }]
+    );
+    let [one, other] = held;
+    drop(one);
+    tokio::task::yield_now().await;
+    assert!(!drained.is_finished());
+    drop(other);
+    drained.await.unwrap().unwrap();
+    assert_eq!(begin.elapsed(), OVERLAP + Duration::from_secs(1));
+    assert_eq!(uses(&keyring.status(), &first), []);
+    assert_eq!(keyring.status().safe_to_revoke(), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_holders_it_drains_at_the_end_of_the_window() {
+    let store = Memory::new(doc(1));
+    let keyring = keyring(&store).await;
+    let first = rotate(&store, &keyring, 2).await;
+    let begin = Instant::now();
+    keyring.drained(&first).await.unwrap();
+    let after = begin.elapsed();
+    assert!(
+        after >= OVERLAP && after <= OVERLAP + Duration::from_secs(1),
+        "{after:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_version_is_needed_by_its_holders_alone() {
+    let store = Memory::new(doc(1));
+    let keyring = keyring(&store).await;
+    let held = keyring.current();
+    let first = rotate(&store, &keyring, 2).await;
+    keyring.revoke_previous();
+    assert_eq!(
+        uses(&keyring.status(), &first),
+        [InUse::Held { holders: 1 }]
+    );
+    assert!(keyring.drained(&first).now_or_never().is_none());
+    drop(held);
+    let begin = Instant::now();
+    keyring.drained(&first).await.unwrap();
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_version_has_drained_while_the_window_of_the_next_is_open() {
+    let store = Memory::new(doc(1));
+    let keyring = keyring(&store).await;
+    let first = rotate(&store, &keyring, 2).await;
+    let second = rotate(&store, &keyring, 3).await;
+    keyring.drained(&first).await.unwrap();
+    assert!(keyring.drained(&second).now_or_never().is_none());
+    let reasons = keyring.status().safe_to_revoke().unwrap_err();
+    let in_use = InUse::Trusted { ends_in: OVERLAP };
+    assert_eq!(
+        reasons,
+        [NotSafe::InUse {
+            version: second,
+            in_use
+        }]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bundle_kept_beyond_its_request_and_a_late_call_upstream_are_seen() {
+    let store = Memory::new(doc(1));
+    let keyring = keyring(&store).await;
+    let kept = Arc::new(Mutex::new(None));
+    let secrets = keyring.current();
+    let first = rotate(&store, &keyring, 2).await;
+    let call = |app: Arc<App>| {
+        *kept.lock().unwrap() = Some(app);
+        std::future::ready(Ok::<_, Attempt<Infallible>>(()))
+    };
+    tokio::time::sleep(OVERLAP - Duration::from_secs(60)).await;
+    secrets.try_each(call).await.unwrap();
+    drop(secrets);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    let ago = Duration::from_secs(61);
+    assert_eq!(
+        uses(&keyring.status(), &first),
+        [InUse::PreparedResource, InUse::TriedUpstream { ago }]
+    );
+    // No request needs it: that much is true.
+    keyring.drained(&first).await.unwrap();
+    kept.lock().unwrap().take();
+    assert_eq!(
+        uses(&keyring.status(), &first),
+        [InUse::TriedUpstream { ago }]
+    );
+    tokio::time::advance(OVERLAP).await;
+    assert_eq!(keyring.status().safe_to_revoke(), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_cannot_reach_the_store_says_no() {
+    let store = Memory::new(doc(1));
+    let keyring = keyring(&store).await;
+    assert_eq!(keyring.status().safe_to_revoke(), Ok(()));
+    store.fail_next(1, SourceError::new(SourceErrorKind::Unavailable, "cut off"));
+    keyring.refresh().await.unwrap_err();
+    let reasons = keyring.status().safe_to_revoke().unwrap_err();
+    assert!(
+        matches!(reasons[..], [NotSafe::Stale { .. }]),
+        "{reasons:?}"
+    );
+    assert!(
+        reasons[0].to_string().contains("the last refresh failed"),
+        "{}",
+        reasons[0]
+    );
+    keyring.refresh().await.unwrap();
+    assert_eq!(keyring.status().safe_to_revoke(), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_back_is_not_replaced_and_the_memory_is_bounded() {
+    let store = Memory::new(doc(1));
+    let keyring = keyring(&store).await;
+    for key in 2..100 {
+        rotate(&store, &keyring, key).await;
+    }
+    let status = keyring.status();
+    assert_eq!(status.replaced.len(), 32);
+    let newest = &status.replaced[0];
+    let not_before = newest.replaced_at.unwrap() + OVERLAP;
+    assert_eq!(newest.revoke_upstream_not_before, Some(not_before));
+    assert!(status.replaced.iter().all(|it| it.id != status.current.id));
+}
