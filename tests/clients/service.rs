@@ -25,7 +25,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{net::TcpListener, task::AbortHandle};
 use tower_secrets::{
-    Authentication, Claims, JwtKey, JwtRotationLayer, Keyring, RegisteredClaims, source::Memory,
+    Authentication, Claims, JwtKey, JwtRotationLayer, Keyring, RegisteredClaims,
+    layer::{McpBody, ResourceMetadata},
+    source::Memory,
 };
 
 use crate::authorization_server::AuthorizationServer;
@@ -107,24 +109,26 @@ impl Drop for Service {
 }
 
 fn routes(keyring: Keyring<App>, url: &str, issuer: &str) -> Router {
-    let tokens = JwtRotationLayer::new(keyring).issuer(issuer).audience(url);
+    let metadata = ResourceMetadata::new(url)
+        .authorization_server(issuer)
+        .scopes([READ]);
+    let tokens = JwtRotationLayer::new(keyring)
+        .issuer(issuer)
+        .resource_metadata(metadata)
+        .unwrap()
+        .required_scopes([READ])
+        .unwrap()
+        .respond_with(McpBody);
     let tools = Tools::new();
     let mcp = StreamableHttpService::new(
         move || Ok(tools.clone()),
         Arc::new(LocalSessionManager::default()),
         StreamableHttpServerConfig::default(),
     );
-    let metadata =
-        json!({ "resource": url, "authorization_servers": [issuer], "scopes_supported": [READ] });
-    let metadata = axum::Json(metadata);
     Router::new()
         .nest_service("/mcp", mcp)
         .layer(from_fn(scopes))
         .layer(tokens)
-        .route(
-            "/.well-known/oauth-protected-resource/mcp",
-            axum::routing::get(|| async { metadata }),
-        )
 }
 
 async fn scopes(
