@@ -15,7 +15,7 @@ use http::{Request, Response};
 use serde::Deserialize;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_secrets::{
-    JwtKey, JwtRotationLayer, Keyring, Parts, Probe, RegisteredClaims, SecretsLayer,
+    JwtKey, JwtRotationLayer, Keyring, Parts, Probe, RegisteredClaims, SecretsLayer, SessionKey,
     clock::TokioClock,
     source::{Fallback, Memory, Source, SourceError, SourceErrorKind, Stage, Version, Versions},
 };
@@ -27,12 +27,19 @@ const JWT: &str = "SWORDFISH-signing-secret-of-more-than-32-bytes";
 #[derive(Deserialize)]
 struct App {
     jwt: JwtKey,
+    session: SessionKey,
     password: String,
     port: u16,
 }
 
+const SESSION: &str = "SWORDFISH-session-secret-of-more-than-32-bytes";
+
 fn doc(port: &str) -> String {
-    format!(r#"{{"jwt":"{JWT}","password":"SWORDFISH-pw","port":{port}}}"#)
+    with_keys(&format!("{JWT:?}"), &format!("{SESSION:?}"), port)
+}
+
+fn with_keys(jwt: &str, session: &str, port: &str) -> String {
+    format!(r#"{{"jwt":{jwt},"session":{session},"password":"SWORDFISH-pw","port":{port}}}"#)
 }
 
 /// What was said, and by what.
@@ -102,6 +109,7 @@ async fn nothing_that_is_shown_holds_a_value() {
     let builder = Keyring::<App>::builder(store.clone())
         .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|app| &app.jwt)
+        .session_key(|app| &app.session)
         .clock(TokioClock::new())
         .probe("talkative", |app: Arc<App>| async move {
             if app.port == 2 {
@@ -149,7 +157,19 @@ async fn nothing_that_is_shown_holds_a_value() {
         ),
         ("a number", "5"),
     ] {
-        let document = format!(r#"{{"jwt":{jwt},"password":"SWORDFISH-pw","port":1}}"#);
+        let document = with_keys(jwt, &format!("{SESSION:?}"), "1");
+        refused(&said, who, &store, &keyring, &document).await;
+    }
+    for (who, session) in [
+        ("a short session key", r#""SWORDFISH""#),
+        (
+            "a JWK as session key",
+            r#""{\"kty\":\"oct\",\"k\":\"SWORDFISH-SWORDFISH\"}""#,
+        ),
+        ("a session key in an array", r#"["SWORDFISH"]"#),
+        ("the JWT key as session key", &format!("{JWT:?}")),
+    ] {
+        let document = with_keys(&format!("{JWT:?}"), session, "1");
         refused(&said, who, &store, &keyring, &document).await;
     }
 
@@ -176,6 +196,8 @@ async fn nothing_that_is_shown_holds_a_value() {
     said.debug("Status", &keyring.status());
     said.debug("Signer", &signer);
     said.debug("JwtKey", &secrets.jwt);
+    said.debug("SessionKey", &secrets.session);
+    said.debug("SessionKeys", &keyring.session_keys());
     said.debug(
         "JwtKey of a JWK",
         &JwtKey::from_jwk(r#"{"kty":"oct","k":"SWORDFISH"}"#),

@@ -16,6 +16,7 @@ use super::{
     in_flight::InFlight,
     ledger::{Candidate, Ledger, Windows, Withdrawn},
     refusals::Refusals,
+    session_keys::SessionKeys,
     status::Health,
     unknown_key::{Gate, UnknownKey, Waiter},
     verify::{Policy, may_be_of_new_key},
@@ -50,6 +51,8 @@ pub(crate) struct Shared<T> {
     /// `None` where tokens of unknown keys ask for nothing.
     gate: Option<Gate>,
     pub(crate) refusals: Arc<Refusals>,
+    /// `None` where the builder was told of no field.
+    pub(super) session_keys: Option<SessionKeys>,
 }
 
 /// What the handles need to know of the builder's settings.
@@ -57,6 +60,7 @@ pub(crate) struct Shared<T> {
 pub(crate) struct Settings {
     pub(crate) source_name: String,
     pub(crate) has_jwt_key: bool,
+    pub(crate) has_session_key: bool,
     pub(crate) max_staleness: Option<Duration>,
     pub(crate) refuse_after: Option<Duration>,
     pub(crate) token_cache: usize,
@@ -112,6 +116,9 @@ impl<T: Send + Sync + 'static> Keyring<T> {
         let (finished, done) = watch::channel(());
         let refusals = Arc::new(Refusals::new(done.clone()));
         let awaited = refusals.awaited();
+        let session_keys = settings
+            .has_session_key
+            .then(|| SessionKeys::of_keyring(ledger.session_keys(now), clock.clone()));
         let shared = Arc::new_cyclic(|this| {
             let frame = Frame {
                 clock: clock.clone(),
@@ -138,6 +145,7 @@ impl<T: Send + Sync + 'static> Keyring<T> {
                 stop,
                 done,
                 refusals,
+                session_keys,
             }
         });
         let keyring = Self { shared };
@@ -259,6 +267,9 @@ impl<T> Shared<T> {
         let generation = books.generation;
         let next = self.frame.compose(&books.ledger, generation, now);
         let old = self.cell.store(next);
+        if let Some(session_keys) = &self.session_keys {
+            session_keys.publish(books.ledger.session_keys(now));
+        }
         self.refusals.tell_news();
         let current = books.ledger.current.id.clone();
         books.in_flight.replaced(&old, &current, now);

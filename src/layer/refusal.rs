@@ -54,8 +54,8 @@ impl Refusal {
         }
     }
 
-    /// Whether the request was one of MCP, as far as its head tells: it has a header of MCP's, or it is a
-    /// POST of JSON that accepts an event stream. Its client reads a body that is a JSON-RPC error object.
+    /// Whether the request was one of MCP, as far as its head tells: it has a header whose name begins with `Mcp-`,
+    /// or it is a POST of JSON that accepts an event stream. Its client reads a body that is a JSON-RPC error object.
     #[must_use]
     pub fn is_mcp(&self) -> bool {
         self.is_mcp

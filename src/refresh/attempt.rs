@@ -110,6 +110,10 @@ where
         self.recipe.jwt_key.is_some()
     }
 
+    pub(super) fn has_session_key(&self) -> bool {
+        self.recipe.session_key.is_some()
+    }
+
     /// From here on the snapshots of this keyring are refreshed.
     pub(super) fn adopt(&mut self, keyring: &Keyring<T>) {
         self.shared = Arc::downgrade(keyring.shared());

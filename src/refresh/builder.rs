@@ -20,11 +20,16 @@ use crate::{
     source::{BoxSource, Source},
 };
 
+mod session;
+
 mod signing;
 use signing::Signing;
 
 /// The default overlap window, unless the refresh interval and the time limits ask for more.
 const OVERLAP: Duration = Duration::from_secs(900);
+
+/// The default window of a replaced session key, unless the overlap is longer.
+const SESSION_KEY_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
 /// The default time limit of a fetch and of a probe.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -41,6 +46,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
 /// |---|---|
 /// | [`refresh_every`](Self::refresh_every) | 300 s |
 /// | [`overlap`](Self::overlap) | 900 s, or what the interval and the limits need |
+/// | [`session_key_window`](Self::session_key_window) | 24 h, or the overlap where that is longer |
 /// | [`fetch_limit`](Self::fetch_limit), [`probe_limit`](Self::probe_limit) | 10 s each, or the refresh interval where that is shorter |
 /// | [`max_pending`](Self::max_pending) | 24 h |
 /// | [`activation_delay`](Self::activation_delay) | one refresh interval |
@@ -56,6 +62,7 @@ pub struct Builder<Raw, T = Raw> {
     fetch_limit: Option<Duration>,
     probe_limit: Option<Duration>,
     overlap: Option<Duration>,
+    session_key_window: Option<Duration>,
     max_pending: Duration,
     release_previous_at_swap: bool,
     start_budget: Duration,
@@ -76,6 +83,7 @@ impl<Raw: DeserializeOwned + Send + Sync + 'static> Builder<Raw> {
             fetch_limit: None,
             probe_limit: None,
             overlap: None,
+            session_key_window: None,
             max_pending: Duration::from_secs(24 * 3600),
             release_previous_at_swap: false,
             start_budget: Duration::from_secs(30),
@@ -144,6 +152,7 @@ impl<Raw: DeserializeOwned + Send + Sync + 'static> Builder<Raw> {
             fetch_limit: self.fetch_limit,
             probe_limit: self.probe_limit,
             overlap: self.overlap,
+            session_key_window: self.session_key_window,
             max_pending: self.max_pending,
             release_previous_at_swap: self.release_previous_at_swap,
             start_budget: self.start_budget,
@@ -406,6 +415,7 @@ where
         let settings = Settings {
             source_name: refresher.source_name().to_owned(),
             has_jwt_key: refresher.has_jwt_key(),
+            has_session_key: refresher.has_session_key(),
             max_staleness: self.max_staleness,
             refuse_after: self.refuse_after,
             token_cache: self.token_cache,
@@ -474,6 +484,15 @@ where
             )));
         }
         self.signing.check(self.refresh_every, overlap)?;
+        let session_key_window = self
+            .session_key_window
+            .unwrap_or_else(|| SESSION_KEY_WINDOW.max(overlap));
+        if session_key_window < least {
+            return Err(BuildError::config(format!(
+                "session_key_window is {session_key_window:?}, which is less than {least:?}, the least \
+                 overlap that is allowed; with less, some process would still bind with a key when it ends",
+            )));
+        }
         if let Some(limit) = self.refuse_after
             && limit < self.refresh_every * 10
         {
@@ -485,6 +504,7 @@ where
         }
         Ok(Windows {
             overlap,
+            session_keys: session_key_window,
             max_pending: self.max_pending,
             release_previous_at_swap: self.release_previous_at_swap,
             activation_delay: self.signing.activation_delay(self.refresh_every),
