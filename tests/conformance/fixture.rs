@@ -15,7 +15,10 @@ use rmcp::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::{rounds, tasks, tools};
+use crate::{
+    rounds::{Next, States},
+    tasks, tools,
+};
 
 pub(crate) static WIRE: LazyLock<Wire> =
     LazyLock::new(|| serde_json::from_str(include_str!("fixture.json")).unwrap());
@@ -41,11 +44,22 @@ pub(crate) struct Wire {
     prompt_results: BTreeMap<String, Value>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Fixture {
+    states: States,
     /// Everybody who ever subscribed: those who have gone refuse what they are told.
     pub(crate) subscribers: Arc<Mutex<Vec<SubscriptionSink>>>,
     tasks: TaskManager,
+}
+
+impl Fixture {
+    pub(crate) fn new(states: States) -> Self {
+        Self {
+            states,
+            subscribers: Arc::default(),
+            tasks: TaskManager::default(),
+        }
+    }
 }
 
 pub(crate) fn of_json<T: DeserializeOwned>(value: Value) -> Result<T, ErrorData> {
@@ -81,12 +95,15 @@ impl ServerHandler for Fixture {
         if WIRE.rounds.contains_key(&*request.name) {
             let (responses, state) = (request.input_responses, request.request_state);
             return Ok(
-                match rounds::next(&request.name, responses, state, &context)? {
-                    rounds::Next::Ask(inputs) => inputs.into(),
-                    rounds::Next::Done(text) if tasks::is_one(&request.name) => {
+                match self
+                    .states
+                    .next(&request.name, responses, state, &context)?
+                {
+                    Next::Ask(inputs) => inputs.into(),
+                    Next::Done(text) if tasks::is_one(&request.name) => {
                         tasks::ending_with(&self.tasks, text)
                     }
-                    rounds::Next::Done(text) => tools::text(text).into(),
+                    Next::Done(text) => tools::text(text).into(),
                 },
             );
         }
@@ -111,9 +128,12 @@ impl ServerHandler for Fixture {
     ) -> Result<GetPromptResponse, ErrorData> {
         if WIRE.rounds.contains_key(&request.name) {
             let (responses, state) = (request.input_responses, request.request_state);
-            return match rounds::next(&request.name, responses, state, &context)? {
-                rounds::Next::Ask(inputs) => Ok(inputs.into()),
-                rounds::Next::Done(text) => {
+            return match self
+                .states
+                .next(&request.name, responses, state, &context)?
+            {
+                Next::Ask(inputs) => Ok(inputs.into()),
+                Next::Done(text) => {
                     let message =
                         json!({ "role": "user", "content": { "type": "text", "text": text } });
                     Ok(of_json::<GetPromptResult>(

@@ -1,64 +1,96 @@
 //! Calls that need something of the client first, on the wire of 2026-07-28.
 
-use std::sync::LazyLock;
-
 use rmcp::{
     ErrorData, RoleServer,
     model::{InputRequest, InputRequiredResult, InputResponses, RequestStateCodec},
     service::RequestContext,
 };
+use tower_secrets::mcp::RequestStates;
 
 use crate::fixture::WIRE;
 
-/// The state that goes to the client and back.
-static CODEC: LazyLock<RequestStateCodec> =
-    LazyLock::new(|| RequestStateCodec::try_new(*b"a fixture keeps no secret at all").unwrap());
+/// How a state goes to the client and comes back.
+#[derive(Clone)]
+pub(crate) enum States {
+    OfRmcp(RequestStateCodec),
+    Ours(RequestStates),
+}
 
 pub(crate) enum Next {
     Ask(InputRequiredResult),
     Done(String),
 }
 
-/// What the tool or prompt of this name does next. It is one that is in the table of rounds.
-pub(crate) fn next(
-    name: &str,
-    responses: Option<InputResponses>,
-    state: Option<String>,
-    context: &RequestContext<RoleServer>,
-) -> Result<Next, ErrorData> {
-    let rounds = &WIRE.rounds[name];
-    let stateful = WIRE.stateful.iter().any(|it| it == name);
-    let round = match &state {
-        Some(sealed) if stateful => CODEC
-            .open_json(sealed)
-            .map_err(|_| ErrorData::invalid_params("the request state is not ours", None))?,
-        _ => 0,
-    };
-    let responses = responses.unwrap_or_default();
-    let answered = |name: &String| responses.get(name).is_some_and(|it| it.is_object());
-    let wanted = rounds.get(round).ok_or_else(no_such_round)?;
-    let wanted: Vec<_> = wanted.iter().filter(|it| is_able(context, it)).collect();
-    if wanted.iter().any(|it| !answered(it)) || (stateful && state.is_none()) {
-        return ask(&wanted, stateful.then_some(round));
+impl States {
+    pub(crate) fn of_rmcp() -> Self {
+        let key = *b"a fixture keeps no secret at all";
+        Self::OfRmcp(RequestStateCodec::try_new(key).unwrap())
     }
-    match rounds.get(round + 1) {
-        Some(wanted) => ask(&wanted.iter().collect::<Vec<_>>(), Some(round + 1)),
-        None => Ok(Next::Done(
-            serde_json::to_string(&responses).unwrap_or_default(),
-        )),
-    }
-}
 
-fn ask(wanted: &[&String], round: Option<usize>) -> Result<Next, ErrorData> {
-    let inputs = wanted
-        .iter()
-        .map(|name| (name.to_string(), WIRE.inputs[*name].clone()));
-    let state = round.map(|round| CODEC.seal_json(&round)).transpose();
-    let state = state.map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
-    Ok(Next::Ask(InputRequiredResult::new(
-        Some(inputs.collect()),
-        state,
-    )))
+    /// What the tool or prompt of this name does next. It is one that is in the table of rounds.
+    pub(crate) fn next(
+        &self,
+        name: &str,
+        responses: Option<InputResponses>,
+        state: Option<String>,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<Next, ErrorData> {
+        let rounds = &WIRE.rounds[name];
+        let stateful = WIRE.stateful.iter().any(|it| it == name);
+        let round = match &state {
+            Some(sealed) if stateful => self.open(name, sealed, context)?,
+            _ => 0,
+        };
+        let responses = responses.unwrap_or_default();
+        let answered = |name: &String| responses.get(name).is_some_and(|it| it.is_object());
+        let wanted = rounds.get(round).ok_or_else(no_such_round)?;
+        let wanted: Vec<_> = wanted.iter().filter(|it| is_able(context, it)).collect();
+        let (wanted, round) =
+            if wanted.iter().any(|it| !answered(it)) || (stateful && state.is_none()) {
+                (wanted, round)
+            } else if let Some(wanted) = rounds.get(round + 1) {
+                (wanted.iter().collect(), round + 1)
+            } else {
+                let answers = serde_json::to_string(&responses);
+                return Ok(Next::Done(answers.unwrap_or_default()));
+            };
+        let state = stateful
+            .then(|| self.seal(name, round, context))
+            .transpose()?;
+        let inputs = wanted
+            .into_iter()
+            .map(|it| (it.clone(), WIRE.inputs[it].clone()));
+        let inputs = Some(inputs.collect());
+        Ok(Next::Ask(InputRequiredResult::new(inputs, state)))
+    }
+
+    fn seal(
+        &self,
+        name: &str,
+        round: usize,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<String, ErrorData> {
+        match self {
+            Self::OfRmcp(codec) => codec
+                .seal_json(&round)
+                .map_err(|error| ErrorData::internal_error(error.to_string(), None)),
+            Self::Ours(states) => states.seal(context, name, &round),
+        }
+    }
+
+    fn open(
+        &self,
+        name: &str,
+        sealed: &str,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<usize, ErrorData> {
+        match self {
+            Self::OfRmcp(codec) => codec
+                .open_json(sealed)
+                .map_err(|_| ErrorData::invalid_params("the request state is not ours", None)),
+            Self::Ours(states) => states.open(context, name, sealed),
+        }
+    }
 }
 
 /// Whether the client said that it can give this.

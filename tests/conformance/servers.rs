@@ -1,6 +1,7 @@
 //! The servers that are compared: one fixture, with nothing of ours before it, and with it.
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,6 +13,7 @@ use axum::{
     Router,
     extract::Request,
     middleware::{Next, from_fn},
+    response::IntoResponse,
 };
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
@@ -19,9 +21,18 @@ use rmcp::transport::streamable_http_server::{
 use serde::Deserialize;
 use serde_json::json;
 use tokio::{net::TcpListener, task::AbortHandle};
-use tower_secrets::{JwtKey, JwtRotationLayer, Keyring, RegisteredClaims, source::Memory};
+use tower::{Service, ServiceBuilder};
+use tower_secrets::{
+    JwtKey, JwtRotationLayer, Keyring, RegisteredClaims, SessionKey,
+    layer::{McpBody, ResourceMetadata},
+    mcp::{BindSessionsLayer, EndStreamsLayer, RequestStates},
+    source::Memory,
+};
 
-use crate::fixture::Fixture;
+use crate::{fixture::Fixture, rounds::States};
+
+const ISSUER: &str = "https://login.example";
+const SCOPE: &str = "mcp:read";
 
 /// The key rotates when this request comes: the suite sends about two hundred.
 const ROTATES_AT: usize = 50;
@@ -32,51 +43,112 @@ pub(crate) struct Server {
     /// What its clients send, where it needs one.
     pub(crate) token: Option<String>,
     keyring: Option<Keyring<App>>,
-    serving: AbortHandle,
+    _serving: Serving,
 }
 
 #[derive(Deserialize)]
 pub(crate) struct App {
     jwt_secret: JwtKey,
+    session_key: SessionKey,
 }
 
 /// The first has nothing of ours.
 pub(crate) async fn all() -> Vec<Server> {
+    let (listener, origin) = listen().await;
+    let without = Server::serve(
+        "without",
+        listener,
+        origin,
+        mount(fixture(States::of_rmcp())),
+    );
     vec![
-        Server::start("without", fixture(), None).await,
-        Server::protected("token layer", |keyring| {
-            fixture().layer(JwtRotationLayer::new(keyring))
+        without,
+        Server::protected("token layer", |keyring, _| {
+            mount(fixture(States::of_rmcp())).layer(JwtRotationLayer::new(keyring))
         })
         .await,
+        Server::protected("all layers", all_layers).await,
     ]
 }
 
-fn fixture() -> Router {
-    let fixture = Fixture::default();
-    let mcp = StreamableHttpService::new(
+fn all_layers(keyring: Keyring<App>, resource: &str) -> Router {
+    let metadata = ResourceMetadata::new(resource)
+        .authorization_server(ISSUER)
+        .scopes([SCOPE]);
+    let mcp = ServiceBuilder::new()
+        .layer(EndStreamsLayer::new())
+        .layer(BindSessionsLayer::shared(&keyring).unwrap())
+        .service(fixture(States::Ours(
+            RequestStates::shared(&keyring).unwrap(),
+        )));
+    let tokens = JwtRotationLayer::new(keyring)
+        .issuer(ISSUER)
+        .resource_metadata(metadata)
+        .unwrap()
+        .required_scopes([SCOPE])
+        .unwrap()
+        .respond_with(McpBody);
+    mount(mcp).layer(tokens)
+}
+
+fn fixture(states: States) -> StreamableHttpService<Fixture, LocalSessionManager> {
+    let fixture = Fixture::new(states);
+    StreamableHttpService::new(
         move || Ok(fixture.clone()),
         Arc::new(LocalSessionManager::default()),
         StreamableHttpServerConfig::default(),
-    );
+    )
+}
+
+fn mount<S, R>(mcp: S) -> Router
+where
+    S: Service<Request, Response = R, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    R: IntoResponse,
+{
     Router::new().nest_service("/mcp", mcp)
 }
 
 fn bundle(number: usize) -> String {
-    json!({ "jwt_secret": format!("the signing secret of bundle number {number:04}") }).to_string()
+    let bundle = json!({
+        "jwt_secret": format!("the signing secret of bundle number {number:04}"),
+        "session_key": format!("the session key of bundle number {number:04}"),
+    });
+    bundle.to_string()
+}
+
+async fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    (listener, origin)
 }
 
 impl Server {
-    /// One whose key rotates while it is in use.
-    async fn protected(name: &'static str, router: impl FnOnce(Keyring<App>) -> Router) -> Self {
+    /// One whose keys rotate while it is in use. The router is for the resource of this URL.
+    async fn protected(
+        name: &'static str,
+        router: impl FnOnce(Keyring<App>, &str) -> Router,
+    ) -> Self {
         let source = Memory::new(bundle(0));
         let keyring = Keyring::<App>::builder(source.clone())
             .jwt_key(|app| &app.jwt_secret)
+            .session_key(|app| &app.session_key)
             .build()
             .await
             .unwrap();
+        let (listener, origin) = listen().await;
+        let resource = format!("{origin}/mcp");
+        let claims = RegisteredClaims::new("alice")
+            .issuer(ISSUER)
+            .audience(&resource)
+            .granting(SCOPE)
+            .expires_at(SystemTime::now() + Duration::from_secs(3600));
+        let token = keyring.signer().sign(&claims).unwrap();
+
         let requests = Arc::new(AtomicUsize::new(0));
+        let router = router(keyring.clone(), &resource);
         let rotating = keyring.clone();
-        let rotate = from_fn(move |request: Request, next: Next| {
+        let router = router.layer(from_fn(move |request: Request, next: Next| {
             let (source, keyring) = (source.clone(), rotating.clone());
             let number = requests.fetch_add(1, Ordering::Relaxed);
             async move {
@@ -86,28 +158,25 @@ impl Server {
                 }
                 next.run(request).await
             }
-        });
-        let server = Self::start(name, router(keyring.clone()).layer(rotate), Some(keyring)).await;
-        let refused = reqwest::get(format!("{}/mcp", server.origin)).await;
+        }));
+        let server = Self {
+            token: Some(token),
+            keyring: Some(keyring),
+            ..Self::serve(name, listener, origin, router)
+        };
+        let refused = reqwest::get(resource).await;
         assert_eq!(refused.unwrap().status(), 401, "{name}");
         server
     }
 
-    async fn start(name: &'static str, router: Router, keyring: Option<Keyring<App>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let origin = format!("http://{}", listener.local_addr().unwrap());
+    fn serve(name: &'static str, listener: TcpListener, origin: String, router: Router) -> Self {
         let serving = tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
-        let claims = RegisteredClaims::new("alice")
-            .expires_at(SystemTime::now() + Duration::from_secs(3600));
-        let token = keyring
-            .as_ref()
-            .map(|it| it.signer().sign(&claims).unwrap());
         Self {
             name,
             origin,
-            token,
-            keyring,
-            serving: serving.abort_handle(),
+            token: None,
+            keyring: None,
+            _serving: Serving(serving.abort_handle()),
         }
     }
 
@@ -118,8 +187,11 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+/// Ends with it.
+struct Serving(AbortHandle);
+
+impl Drop for Serving {
     fn drop(&mut self) {
-        self.serving.abort();
+        self.0.abort();
     }
 }
