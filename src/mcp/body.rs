@@ -1,19 +1,19 @@
-//! The body of a response that may be the inner service's or a layer's own.
+//! The body of a message that a layer may have read.
 
 use std::{
     pin::Pin,
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// A response body of the layers in [`mcp`](super): the inner service's, or a short answer of the
-    /// layer itself.
+    /// A body that was left as it is, or bytes that a layer holds: a request's, read to decide about it
+    /// and passed on, or an answer of the layer's own. Data comes as [`Bytes`] either way.
     #[derive(Debug)]
-    pub struct AnswerBody<B> {
+    pub struct BytesOr<B> {
         #[pin]
         kind: Kind<B>,
     }
@@ -21,42 +21,41 @@ pin_project! {
 
 pin_project! {
     #[derive(Debug)]
-    #[project = KindProjection]
+    #[project = KindProj]
     enum Kind<B> {
-        Inner { #[pin] body: B },
-        Own { bytes: Option<Bytes> },
+        Body { #[pin] body: B },
+        Bytes { bytes: Bytes },
     }
 }
 
-impl<B> AnswerBody<B> {
-    pub(super) fn inner(body: B) -> Self {
+impl<B> BytesOr<B> {
+    pub(super) fn body(body: B) -> Self {
         Self {
-            kind: Kind::Inner { body },
+            kind: Kind::Body { body },
         }
     }
 
-    pub(super) fn own(bytes: impl Into<Bytes>) -> Self {
-        let bytes = Some(bytes.into()).filter(|bytes| !bytes.is_empty());
+    pub(super) fn bytes(bytes: Bytes) -> Self {
         Self {
-            kind: Kind::Own { bytes },
+            kind: Kind::Bytes { bytes },
         }
     }
 }
 
 // So that `EmptyBody` and `TextBody` can refuse outside of a layer that answers with it.
-impl<B> Default for AnswerBody<B> {
+impl<B> Default for BytesOr<B> {
     fn default() -> Self {
-        Self::own(Bytes::new())
+        Self::bytes(Bytes::new())
     }
 }
 
-impl<B> From<Bytes> for AnswerBody<B> {
+impl<B> From<Bytes> for BytesOr<B> {
     fn from(bytes: Bytes) -> Self {
-        Self::own(bytes)
+        Self::bytes(bytes)
     }
 }
 
-impl<B: Body<Data = Bytes>> Body for AnswerBody<B> {
+impl<B: Body> Body for BytesOr<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -65,27 +64,27 @@ impl<B: Body<Data = Bytes>> Body for AnswerBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().kind.project() {
-            KindProjection::Inner { body } => body.poll_frame(cx),
-            KindProjection::Own { bytes } => {
-                Poll::Ready(bytes.take().map(|it| Ok(Frame::data(it))))
+            KindProj::Body { body } => {
+                let frame = body.poll_frame(cx);
+                frame
+                    .map_ok(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())))
             }
+            KindProj::Bytes { bytes } if bytes.is_empty() => Poll::Ready(None),
+            KindProj::Bytes { bytes } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Inner { body } => body.is_end_stream(),
-            Kind::Own { bytes } => bytes.is_none(),
+            Kind::Body { body } => body.is_end_stream(),
+            Kind::Bytes { bytes } => bytes.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Inner { body } => body.size_hint(),
-            Kind::Own { bytes } => {
-                let len = bytes.as_ref().map_or(0, Bytes::len);
-                SizeHint::with_exact(len as u64)
-            }
+            Kind::Body { body } => body.size_hint(),
+            Kind::Bytes { bytes } => SizeHint::with_exact(bytes.len() as u64),
         }
     }
 }

@@ -25,6 +25,7 @@
 //! Around the MCP service, inside of the layer that verifies tokens:
 //!
 //! * [`EndStreamsLayer`]: an event stream ends with the token that opened it.
+//! * [`ScopesLayer`]: which scopes a tool, a prompt or a resource needs.
 //! * [`BindSessionsLayer`]: a session, and the events in it, belong to the user who opened it.
 //!
 //! [`RequestStates`] does the same for the state that a client hands back. Whether the keys of these two
@@ -32,16 +33,19 @@
 
 mod body;
 mod context;
+mod message;
 mod principal;
 mod request_state;
+pub mod scopes;
 mod session;
 mod streams;
 mod with_secrets;
 
 pub use self::{
-    body::AnswerBody,
+    body::BytesOr,
     context::SecretsContext,
     request_state::RequestStates,
+    scopes::{ScopePolicy, ScopesLayer},
     session::{BindSessions, BindSessionsLayer, NoSessionKey, SessionBody, SessionFuture},
     streams::{EndStreams, EndStreamsLayer, EndingBody},
     with_secrets::WithSecrets,

@@ -13,7 +13,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    body::AnswerBody,
+    body::BytesOr,
     principal::{NoPrincipal, Principal},
 };
 use crate::keyring::{Keyring, SessionKeys};
@@ -301,7 +301,7 @@ impl Call {
             .headers
             .get(header::CONTENT_TYPE)
             .is_some_and(|it| is_event_stream(it.as_bytes()));
-        let body = AnswerBody::inner(body);
+        let body = BytesOr::body(body);
         let body = match self.principal.filter(|_| is_stream) {
             Some(principal) => {
                 parts.headers.remove(header::CONTENT_LENGTH);

@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, Method, Response, StatusCode, header::CONTENT_TYPE};
 
-use super::{AnswerBody, SessionBody};
+use super::{BytesOr, SessionBody};
 
 /// Why a request, or its response, was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Refused {
         } else {
             ("text/plain; charset=utf-8", text.to_owned())
         };
-        let mut response = Response::new(SessionBody::plain(AnswerBody::own(body)));
+        let mut response = Response::new(SessionBody::plain(BytesOr::bytes(body.into())));
         *response.status_mut() = status;
         let content_type = HeaderValue::from_static(content_type);
         response.headers_mut().insert(CONTENT_TYPE, content_type);

@@ -10,24 +10,24 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::{AnswerBody, Bindings, Kind, Principal};
+use super::{Bindings, BytesOr, Kind, Principal};
 
 pin_project! {
     /// The response body of [`BindSessions`](super::BindSessions): the inner service's, whose events
     /// have their ids bound, or a short one of the layer itself.
     pub struct SessionBody<B> {
         #[pin]
-        body: AnswerBody<B>,
+        body: BytesOr<B>,
         events: Option<EventIds>,
     }
 }
 
 impl<B> SessionBody<B> {
-    pub(super) fn plain(body: AnswerBody<B>) -> Self {
+    pub(super) fn plain(body: BytesOr<B>) -> Self {
         Self { body, events: None }
     }
 
-    pub(super) fn events(body: AnswerBody<B>, bindings: Bindings, principal: Principal) -> Self {
+    pub(super) fn events(body: BytesOr<B>, bindings: Bindings, principal: Principal) -> Self {
         let events = Some(EventIds {
             bindings,
             principal,
@@ -39,7 +39,7 @@ impl<B> SessionBody<B> {
 
 impl<B> Default for SessionBody<B> {
     fn default() -> Self {
-        Self::plain(AnswerBody::default())
+        Self::plain(BytesOr::default())
     }
 }
 
