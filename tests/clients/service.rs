@@ -5,13 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use axum::{
-    Extension, Router,
-    body::{Body, to_bytes},
-    extract::Request,
-    middleware::{Next, from_fn},
-    response::{IntoResponse, Response},
-};
+use axum::Router;
 use rmcp::{
     Json, ServerHandler,
     handler::server::router::tool::ToolRouter,
@@ -24,9 +18,11 @@ use rmcp::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{net::TcpListener, task::AbortHandle};
+use tower::Layer;
 use tower_secrets::{
-    Authentication, Claims, JwtKey, JwtRotationLayer, Keyring, RegisteredClaims,
+    Claims, JwtKey, JwtRotationLayer, Keyring, RegisteredClaims,
     layer::{McpBody, ResourceMetadata},
+    mcp::{ScopePolicy, ScopesLayer},
     source::Memory,
 };
 
@@ -125,31 +121,10 @@ fn routes(keyring: Keyring<App>, url: &str, issuer: &str) -> Router {
         Arc::new(LocalSessionManager::default()),
         StreamableHttpServerConfig::default(),
     );
+    let scopes = ScopesLayer::new(ScopePolicy::new().tool("delete", [WRITE])).unwrap();
     Router::new()
-        .nest_service("/mcp", mcp)
-        .layer(from_fn(scopes))
+        .nest_service("/mcp", scopes.layer(mcp))
         .layer(tokens)
-}
-
-async fn scopes(
-    Extension(caller): Extension<Authentication>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let (head, body) = request.into_parts();
-    let body = to_bytes(body, 1 << 20).await.unwrap();
-    let is_delete = String::from_utf8_lossy(&body).contains("\"delete\"");
-    let needed = if is_delete {
-        &[READ, WRITE][..]
-    } else {
-        &[READ]
-    };
-    if needed.iter().all(|scope| caller.grants(scope)) {
-        return next.run(Request::from_parts(head, Body::from(body))).await;
-    }
-    let refusal = caller.insufficient_scope(needed.iter().copied());
-    let challenge = refusal.challenge().unwrap().clone();
-    (refusal.status(), [("www-authenticate", challenge)]).into_response()
 }
 
 #[derive(Clone)]

@@ -25,7 +25,7 @@ use tower::{Service, ServiceBuilder};
 use tower_secrets::{
     JwtKey, JwtRotationLayer, Keyring, RegisteredClaims, SessionKey,
     layer::{McpBody, ResourceMetadata},
-    mcp::{BindSessionsLayer, EndStreamsLayer, RequestStates},
+    mcp::{BindSessionsLayer, EndStreamsLayer, RequestStates, ScopePolicy, ScopesLayer},
     source::Memory,
 };
 
@@ -75,7 +75,13 @@ fn all_layers(keyring: Keyring<App>, resource: &str) -> Router {
     let metadata = ResourceMetadata::new(resource)
         .authorization_server(ISSUER)
         .scopes([SCOPE]);
+    let policy = ScopePolicy::new()
+        .tool("test_simple_text", [SCOPE])
+        .prompt("test_simple_prompt", [SCOPE])
+        .resource_prefix("test://", [SCOPE])
+        .other_tools([SCOPE]);
     let mcp = ServiceBuilder::new()
+        .layer(ScopesLayer::new(policy).unwrap())
         .layer(EndStreamsLayer::new())
         .layer(BindSessionsLayer::shared(&keyring).unwrap())
         .service(fixture(States::Ours(
