@@ -139,7 +139,7 @@ where
         P: Respond<R> + Clone + Send + 'static,
         D: Clone + Send + 'static,
     {
-        let waiter = loop {
+        let mut waiter = loop {
             if let Some(waiter) = hope.waiter {
                 break waiter;
             }
@@ -162,10 +162,19 @@ where
             claims: PhantomData,
         };
         ResponseFuture::wait(Box::pin(async move {
-            waiter.wait().await;
-            match ready.admit(&mut request, hope.view) {
-                Ok(()) => Ok(ready.inner.call(request)),
-                Err(refused) => Err(ready.refuse(refused.refusal, &request)),
+            loop {
+                waiter.wait().await;
+                let refused = match ready.admit(&mut request, hope.view) {
+                    Ok(()) => return Ok(ready.inner.call(request)),
+                    Err(refused) => refused,
+                };
+                match ready
+                    .settings
+                    .hope_again(request.headers(), &refused, waiter)
+                {
+                    Some(next) => waiter = next,
+                    None => return Err(ready.refuse(refused.refusal, &request)),
+                }
             }
         }))
     }

@@ -17,7 +17,7 @@ use crate::{
     event::{Event, Teller},
     guard::catch,
     keyring::{JwtKey, Keyring, Settings, UnknownKey, ledger::Windows},
-    source::{BoxSource, Source},
+    source::{BoxSource, Source, SourceError},
 };
 
 mod session;
@@ -328,7 +328,9 @@ where
     }
 
     /// Raises the event `secrets_stale` when no fetch has succeeded for this long, and shows it in
-    /// the status. Set it above `refresh_every`. Off by default; refuses nothing.
+    /// the status. Set it above `refresh_every`. What a source answers from memory does not count,
+    /// and where half of this time has passed the store itself is asked. Off by default; refuses
+    /// nothing.
     pub fn max_staleness(mut self, limit: Duration) -> Self {
         self.max_staleness = Some(limit);
         self
@@ -336,7 +338,7 @@ where
 
     /// Refuses every request with 503 when no fetch has succeeded for this long. A file that is
     /// missing, unreadable or not JSON is such a failure; a bundle that a later step refuses is
-    /// not. Off by default, because a store's outage is not ours; at least ten refresh intervals.
+    /// not. Counted as for [`max_staleness`](Self::max_staleness). Off by default, because a store's outage is not ours; at least ten refresh intervals.
     pub fn refuse_after(mut self, limit: Duration) -> Self {
         self.refuse_after = Some(limit);
         self
@@ -440,10 +442,12 @@ where
                 _ => Event::ReloadFailed(refused.clone()),
             });
             let pause = backoff.next();
-            if !may_pass(refused) || start.elapsed() + pause > self.start_budget {
+            let left = self.start_budget.saturating_sub(start.elapsed());
+            if !may_pass(refused) || pause > left {
                 return Err(error);
             }
-            tokio::time::sleep(pause).await;
+            let rest = refused.source_error().and_then(SourceError::retry_after);
+            tokio::time::sleep(pause.max(rest.unwrap_or_default().min(left))).await;
         };
         let (keyring, ends) = Keyring::open(
             first.candidate,
