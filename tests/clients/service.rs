@@ -18,11 +18,10 @@ use rmcp::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{net::TcpListener, task::AbortHandle};
-use tower::Layer;
 use tower_secrets::{
     Claims, JwtKey, JwtRotationLayer, Keyring, RegisteredClaims,
     layer::{McpBody, ResourceMetadata},
-    mcp::{ScopePolicy, ScopesLayer},
+    mcp::{McpLayer, ScopePolicy},
     source::Memory,
 };
 
@@ -121,9 +120,10 @@ fn routes(keyring: Keyring<App>, url: &str, issuer: &str) -> Router {
         Arc::new(LocalSessionManager::default()),
         StreamableHttpServerConfig::default(),
     );
-    let scopes = ScopesLayer::new(ScopePolicy::new().tool("delete", [WRITE])).unwrap();
+    let policy = ScopePolicy::new().tool("delete", [WRITE]);
     Router::new()
-        .nest_service("/mcp", scopes.layer(mcp))
+        .nest_service("/mcp", mcp)
+        .layer(McpLayer::new().scopes(policy).unwrap())
         .layer(tokens)
 }
 

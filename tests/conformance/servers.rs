@@ -1,7 +1,6 @@
 //! The servers that are compared: one fixture, with nothing of ours before it, and with it.
 
 use std::{
-    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,7 +12,6 @@ use axum::{
     Router,
     extract::Request,
     middleware::{Next, from_fn},
-    response::IntoResponse,
 };
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
@@ -21,11 +19,10 @@ use rmcp::transport::streamable_http_server::{
 use serde::Deserialize;
 use serde_json::json;
 use tokio::{net::TcpListener, task::AbortHandle};
-use tower::{Service, ServiceBuilder};
 use tower_secrets::{
     JwtKey, JwtRotationLayer, Keyring, RegisteredClaims, SessionKey,
     layer::{McpBody, ResourceMetadata},
-    mcp::{BindSessionsLayer, EndStreamsLayer, RequestStates, ScopePolicy, ScopesLayer},
+    mcp::{BindSessionsLayer, McpLayer, RequestStates, ScopePolicy},
     source::Memory,
 };
 
@@ -55,38 +52,32 @@ pub(crate) struct App {
 /// The first has nothing of ours.
 pub(crate) async fn all() -> Vec<Server> {
     let (listener, origin) = listen().await;
-    let without = Server::serve(
-        "without",
-        listener,
-        origin,
-        mount(fixture(States::of_rmcp())),
-    );
+    let without = Server::serve("without", listener, origin, server(States::of_rmcp()));
     vec![
         without,
         Server::protected("token layer", |keyring, _| {
-            mount(fixture(States::of_rmcp())).layer(JwtRotationLayer::new(keyring))
+            server(States::of_rmcp()).layer(JwtRotationLayer::new(keyring))
         })
         .await,
-        Server::protected("all layers", all_layers).await,
+        Server::protected("McpLayer", with_mcp_layer).await,
     ]
 }
 
-fn all_layers(keyring: Keyring<App>, resource: &str) -> Router {
-    let metadata = ResourceMetadata::new(resource)
-        .authorization_server(ISSUER)
-        .scopes([SCOPE]);
+/// All of it, with keys that replicas share.
+fn with_mcp_layer(keyring: Keyring<App>, resource: &str) -> Router {
     let policy = ScopePolicy::new()
         .tool("test_simple_text", [SCOPE])
         .prompt("test_simple_prompt", [SCOPE])
         .resource_prefix("test://", [SCOPE])
         .other_tools([SCOPE]);
-    let mcp = ServiceBuilder::new()
-        .layer(ScopesLayer::new(policy).unwrap())
-        .layer(EndStreamsLayer::new())
-        .layer(BindSessionsLayer::shared(&keyring).unwrap())
-        .service(fixture(States::Ours(
-            RequestStates::shared(&keyring).unwrap(),
-        )));
+    let mcp = McpLayer::new()
+        .scopes(policy)
+        .unwrap()
+        .bind_sessions(BindSessionsLayer::shared(&keyring).unwrap());
+    let states = States::Ours(RequestStates::shared(&keyring).unwrap());
+    let metadata = ResourceMetadata::new(resource)
+        .authorization_server(ISSUER)
+        .scopes([SCOPE]);
     let tokens = JwtRotationLayer::new(keyring)
         .issuer(ISSUER)
         .resource_metadata(metadata)
@@ -94,24 +85,16 @@ fn all_layers(keyring: Keyring<App>, resource: &str) -> Router {
         .required_scopes([SCOPE])
         .unwrap()
         .respond_with(McpBody);
-    mount(mcp).layer(tokens)
+    server(states).layer(mcp).layer(tokens)
 }
 
-fn fixture(states: States) -> StreamableHttpService<Fixture, LocalSessionManager> {
+fn server(states: States) -> Router {
     let fixture = Fixture::new(states);
-    StreamableHttpService::new(
+    let mcp = StreamableHttpService::new(
         move || Ok(fixture.clone()),
         Arc::new(LocalSessionManager::default()),
         StreamableHttpServerConfig::default(),
-    )
-}
-
-fn mount<S, R>(mcp: S) -> Router
-where
-    S: Service<Request, Response = R, Error = Infallible> + Clone + Send + Sync + 'static,
-    S::Future: Send + 'static,
-    R: IntoResponse,
-{
+    );
     Router::new().nest_service("/mcp", mcp)
 }
 
