@@ -37,6 +37,7 @@
 //! |---|---|
 //! | `2026-07-28`, `Mcp-Method` and, where the method has one, `Mcp-Name` (decoded), each there once | these headers; the body is not touched |
 //! | the same, of `completion/complete`, `subscriptions/listen` or `resources/directory/read` where the policy is about prompts or resources | the body, which alone has the names |
+//! | the same, of `resources/subscribe` or `resources/unsubscribe`, without `Mcp-Name` | `Mcp-Method`: the version has them no more, and the server answers 404 |
 //! | any other, none, or headers that are missing, there twice or unreadable | the body |
 //!
 //! The headers of 2026-07-28 (Streamable HTTP, Standard MCP Request Headers) decide because rmcp answers 400 to a request
