@@ -106,9 +106,9 @@ fn budget(instructions: u64) -> LibraryBenchmarkConfig {
 }
 
 #[library_benchmark]
-#[bench::new_hs256_token(args = (new_token(Kind::Hs256)), config = budget(28_100))]
+#[bench::new_hs256_token(args = (new_token(Kind::Hs256)), config = budget(26_650))]
 #[bench::seen_eddsa_token(args = (seen_token(Kind::EdDsa)), config = budget(23_350))]
-#[bench::expired_token(args = (refused(expired)), config = budget(34_200))]
+#[bench::expired_token(args = (refused(expired)), config = budget(32_900))]
 #[bench::malformed_token(args = (refused(cut_short)), config = budget(9_990))]
 #[bench::unknown_key(args = (refused(of_another_algorithm)), config = budget(14_150))]
 #[bench::no_token_needed(args = (pinned()), config = budget(2_170))]

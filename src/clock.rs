@@ -30,10 +30,10 @@ impl Now {
 
 /// Where the time comes from. The default is [`SystemClock`].
 pub trait Clock: Send + Sync + 'static {
-    /// Reads both clocks. Called at least once for each request, so it should be cheap.
+    /// Reads both clocks. Called for many requests, so it should be cheap.
     fn now(&self) -> Now;
 
-    /// Reads the wall clock alone, where that is cheaper. It is all that a token seen before needs.
+    /// Reads the wall clock alone, where that is cheaper. It is all that most requests need.
     fn wall(&self) -> SystemTime {
         self.now().wall
     }

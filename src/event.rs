@@ -13,7 +13,7 @@
 //! | `secrets_key_skipped` | warn | `stage`, `version`, `reason`: one key of a set |
 //! | `secrets_previous_expired` | info | `version`, `generation` |
 //! | `secrets_previous_withdrawn` | warn | `version`: the source no longer vouches for it |
-//! | `secrets_window_cut_short` | warn | `version`, `key_id`: two rotations inside one window |
+//! | `secrets_window_cut_short` | warn | `version`, `key_id`: two rotations inside one window; of session keys, more than 32 |
 //! | `secrets_revoked`, `secrets_restored` | warn | `version` |
 //! | `secrets_drained` | info | `generation`, `version`: its last reader is gone |
 //! | `secrets_part_stale` | warn | `part`, `error`, `kind`: one part of a `Combined` source gives no answer and stays as it is; told when that begins |
@@ -24,7 +24,9 @@
 //! `secrets_mount_may_never_update`, `SecretsManager` of `secrets_describe_denied` (warn, once),
 //! `Vault` and `VaultDatabase` of `secrets_token_not_renewed`, `secrets_token_ends` and
 //! `secrets_lease_not_revoked` (warn), `Fallback` of `secrets_fallback_used`, `Jwks` of
-//! `secrets_jwks_secret_served` (error). Version and key ids appear, values never.
+//! `secrets_jwks_secret_served` (error). The layers tell of what they refuse at debug, and of a
+//! mistake in the program at error: `secrets_request_refused`, `secrets_extractor_rejected`,
+//! `secrets_session_refused`, `secrets_request_state_refused`. Version and key ids appear, values never.
 
 use std::time::Duration;
 
@@ -113,7 +115,8 @@ pub enum Event {
         /// Which version.
         version: VersionId,
     },
-    /// A key's window ended early, because the key that replaced it was replaced too.
+    /// A key's window ended early, because the key that replaced it was replaced too; a session key's,
+    /// because more than 32 were replaced inside of its window.
     #[non_exhaustive]
     WindowCutShort {
         /// The version the key belonged to.

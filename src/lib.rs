@@ -116,7 +116,8 @@ mod snapshot;
 
 pub mod keyring;
 pub use keyring::{
-    JwtKey, KeyId, Keyring, RegisteredClaims, Signer, Status, UnknownKey, VerifyErrorKind,
+    JwtKey, KeyId, Keyring, RegisteredClaims, SessionKey, SessionKeys, Signer, Status, UnknownKey,
+    VerifyErrorKind,
 };
 
 pub mod event;

@@ -15,7 +15,7 @@ use http::{Request, Response};
 use serde::Deserialize;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_secrets::{
-    JwtKey, JwtRotationLayer, Keyring, Parts, Probe, RegisteredClaims, SecretsLayer,
+    JwtKey, JwtRotationLayer, Keyring, Parts, Probe, RegisteredClaims, SecretsLayer, SessionKey,
     clock::TokioClock,
     source::{Fallback, Memory, Source, SourceError, SourceErrorKind, Stage, Version, Versions},
 };
@@ -27,12 +27,19 @@ const JWT: &str = "SWORDFISH-signing-secret-of-more-than-32-bytes";
 #[derive(Deserialize)]
 struct App {
     jwt: JwtKey,
+    session: SessionKey,
     password: String,
     port: u16,
 }
 
+const SESSION: &str = "SWORDFISH-session-secret-of-more-than-32-bytes";
+
 fn doc(port: &str) -> String {
-    format!(r#"{{"jwt":"{JWT}","password":"SWORDFISH-pw","port":{port}}}"#)
+    with_keys(&format!("{JWT:?}"), &format!("{SESSION:?}"), port)
+}
+
+fn with_keys(jwt: &str, session: &str, port: &str) -> String {
+    format!(r#"{{"jwt":{jwt},"session":{session},"password":"SWORDFISH-pw","port":{port}}}"#)
 }
 
 /// What was said, and by what.
@@ -60,7 +67,7 @@ impl Said {
 }
 
 /// Keeps what tracing writes.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
@@ -102,6 +109,7 @@ async fn nothing_that_is_shown_holds_a_value() {
     let builder = Keyring::<App>::builder(store.clone())
         .activation_delay(std::time::Duration::ZERO)
         .jwt_key(|app| &app.jwt)
+        .session_key(|app| &app.session)
         .clock(TokioClock::new())
         .probe("talkative", |app: Arc<App>| async move {
             if app.port == 2 {
@@ -149,7 +157,19 @@ async fn nothing_that_is_shown_holds_a_value() {
         ),
         ("a number", "5"),
     ] {
-        let document = format!(r#"{{"jwt":{jwt},"password":"SWORDFISH-pw","port":1}}"#);
+        let document = with_keys(jwt, &format!("{SESSION:?}"), "1");
+        refused(&said, who, &store, &keyring, &document).await;
+    }
+    for (who, session) in [
+        ("a short session key", r#""SWORDFISH""#),
+        (
+            "a JWK as session key",
+            r#""{\"kty\":\"oct\",\"k\":\"SWORDFISH-SWORDFISH\"}""#,
+        ),
+        ("a session key in an array", r#"["SWORDFISH"]"#),
+        ("the JWT key as session key", &format!("{JWT:?}")),
+    ] {
+        let document = with_keys(&format!("{JWT:?}"), session, "1");
         refused(&said, who, &store, &keyring, &document).await;
     }
 
@@ -176,6 +196,8 @@ async fn nothing_that_is_shown_holds_a_value() {
     said.debug("Status", &keyring.status());
     said.debug("Signer", &signer);
     said.debug("JwtKey", &secrets.jwt);
+    said.debug("SessionKey", &secrets.session);
+    said.debug("SessionKeys", &keyring.session_keys());
     said.debug(
         "JwtKey of a JWK",
         &JwtKey::from_jwk(r#"{"kty":"oct","k":"SWORDFISH"}"#),
@@ -252,4 +274,34 @@ async fn nothing_that_is_shown_holds_a_value() {
         assert!(!text.contains(MARK), "{who}: {text}");
     }
     assert!(said.len() > 30, "{} places", said.len());
+}
+
+#[cfg(feature = "jwks")]
+#[tokio::test]
+async fn however_many_secrets_a_key_server_serves_one_event_tells_of_them() {
+    use axum::{Json, Router, routing::get};
+    use serde_json::json;
+    use tower_secrets::source::Jwks;
+
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+    let _guard = tracing::subscriber::set_default(subscriber.with_ansi(false).finish());
+
+    let long = "n".repeat(100);
+    let secret = |n: usize| json!({ "kty": "oct", "kid": format!("{n}{long}"), "k": MARK });
+    let mut keys: Vec<_> = (0..1_000).map(secret).collect();
+    keys.push(json!({ "kty": "RSA", "kid": "a", "n": "AQAB", "e": "AQAB" }));
+    let set = json!({ "keys": keys });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/keys", listener.local_addr().unwrap());
+    let routes = Router::new().route("/keys", get(|| async { Json(set) }));
+    let server = tokio::spawn(async { axum::serve(listener, routes).await.unwrap() });
+    Jwks::new(url).fetch().await.unwrap();
+    server.abort();
+
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(log.matches("secrets_jwks_secret_served").count(), 1);
+    assert!(log.contains("keys=1000") && log.len() < 1_000, "{log}");
+    assert!(!log.contains(MARK));
 }

@@ -22,7 +22,10 @@ use super::verify::{
     AnyClaims, ClaimsSet, Policy, PolicyId, Verified, VerifyError, VerifyErrorKind, names_secret,
     verify_with,
 };
-use crate::{clock::Clock, snapshot::TrustedKey};
+use crate::{
+    clock::Clock,
+    snapshot::{TrustedKey, now_for},
+};
 
 #[cfg(test)]
 mod tests;
@@ -63,14 +66,15 @@ impl TokenCache {
         read: impl Fn(&ClaimsSet<'_>, &[u8]) -> Result<AnyClaims, VerifyErrorKind>,
     ) -> Result<Verified, VerifyError> {
         let Some(options) = self.options_for(token, keys, policy) else {
-            return verify_with(token, keys, policy, clock.now(), read);
+            return verify_with(token, keys, policy, now_for(keys, clock), read);
         };
         let key = Key::new(policy.id(), token);
         let was_seen = match self.get(&key) {
             Some(seen) if is_good(&seen, keys, clock) => return Ok(seen),
             seen => seen.is_some(),
         };
-        let verified = verify_with(token, keys, policy, clock.now(), read).inspect_err(|_| {
+        let now = now_for(keys, clock);
+        let verified = verify_with(token, keys, policy, now, read).inspect_err(|_| {
             // Its time is over; what it claimed need not be kept.
             if was_seen {
                 self.remove(&key);

@@ -44,6 +44,7 @@ pub(crate) use prepared::PreparedKey;
 mod rsa;
 
 mod secret;
+pub(in crate::keyring) use secret::may_be_known;
 
 mod set;
 
@@ -160,6 +161,15 @@ impl JwtKey {
     #[must_use]
     pub fn from_jwk(json: &str) -> Self {
         Self::new(Form::Json(Zeroizing::new(json.to_owned())))
+    }
+
+    /// Whether this is its text, or its secret.
+    pub(crate) fn is_text_of(&self, secret: &[u8]) -> bool {
+        let own = match &*self.0 {
+            Form::Text(text) | Form::Pem(text) | Form::Json(text) => text.as_bytes(),
+            Form::Secret(own) => own,
+        };
+        own == secret
     }
 
     fn new(form: Form) -> Self {

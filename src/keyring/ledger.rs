@@ -15,7 +15,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::key::{KeyId, PreparedKey};
+use super::{
+    key::{KeyId, PreparedKey},
+    session_key::PreparedSessionKey,
+    session_keys::RingView,
+};
 use crate::{
     clock::Now,
     event::Event,
@@ -28,6 +32,9 @@ use remembered::Remembered;
 
 mod revoke;
 use revoke::Revoked;
+
+mod sessions;
+use sessions::{Brought, Sessions};
 
 mod stages;
 pub(crate) use stages::rest_of_window;
@@ -47,6 +54,7 @@ pub(crate) struct Proved<T> {
     /// `None` where only the keys are of use: pending, and previous under a `prepare` step.
     pub(crate) bundle: Option<Arc<T>>,
     pub(crate) keys: Vec<Arc<PreparedKey>>,
+    pub(crate) session: Option<Arc<PreparedSessionKey>>,
     pub(crate) replaced_at: Option<SystemTime>,
     pub(crate) not_after: Option<SystemTime>,
 }
@@ -72,6 +80,8 @@ pub(crate) struct Candidate<T> {
     /// For an ordinary secret the version as a whole says which keys leave, and until when they are
     /// trusted. In a combined one the part does that they are in.
     pub(crate) key_side: Option<KeySide<T>>,
+    /// Whether the source vouches for no previous version, or no longer for one of a part.
+    pub(crate) takes_back: bool,
     /// Whether versions are combinations of those of several secrets.
     pub(crate) is_composed: bool,
 }
@@ -94,6 +104,7 @@ pub(crate) struct Withdrawn {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Windows {
     pub(crate) overlap: Duration,
+    pub(crate) session_keys: Duration,
     pub(crate) max_pending: Duration,
     pub(crate) release_previous_at_swap: bool,
     /// How long a key has to be known before it signs.
@@ -115,6 +126,7 @@ pub(crate) struct Ledger<T> {
     pub(crate) current_since: Now,
     /// What the previous stage shows, and since when.
     previous_since: Option<(VersionId, Duration)>,
+    sessions: Sessions,
     keys: Remembered<Identity, KeyRecord>,
     versions: Remembered<VersionId, VersionRecord>,
     revoked: HashMap<VersionId, Revoked>,
@@ -148,6 +160,7 @@ impl KeyRecord {
 struct VersionRecord {
     trust: Arc<Trust>,
     keys: Vec<Identity>,
+    session: Option<Identity>,
     /// Seen here as current or previous: never accepted as pending.
     was_in_use: bool,
 }
@@ -177,6 +190,7 @@ impl<T> Ledger<T> {
             pending_since: None,
             current_since: now,
             previous_since: None,
+            sessions: Sessions::new(windows),
             keys: Remembered::default(),
             versions: Remembered::default(),
             revoked: HashMap::new(),
@@ -200,6 +214,7 @@ impl<T> Ledger<T> {
             previous,
             pending,
             key_side,
+            takes_back,
             is_composed,
         } = candidate;
         self.is_composed = is_composed;
@@ -207,6 +222,7 @@ impl<T> Ledger<T> {
         let flipped = !first && current.id != self.current.id;
         let before = self.current.clone();
         let before_keys = std::mem::take(&mut self.current_keys);
+        self.take_sessions(&current, &previous, &pending, takes_back, now, events);
         self.install_current(current, flipped, &before_keys, now);
 
         let previous = match previous {
@@ -257,13 +273,14 @@ impl<T> Ledger<T> {
         for held in self.replaced.iter().filter(|it| it.version == *version) {
             limit(&held.trust, Some(not_after), now);
         }
+        self.sessions.shorten(version, not_after, now);
     }
 
     /// Lets go of what is no longer trusted; `None` where there is nothing to let go.
     pub(crate) fn expire(&mut self, now: Now) -> Option<Vec<VersionId>> {
         let over = |trust: &Trust| trust.remaining(now).is_some_and(|rest| rest.is_zero());
         let mut gone = Vec::new();
-        let mut changed = false;
+        let mut changed = self.sessions.expire(now);
         self.replaced.retain(|held| {
             let keep = !over(&held.trust);
             if !keep {
@@ -291,6 +308,7 @@ impl<T> Ledger<T> {
         keys.map(|held| &held.trust)
             .chain(bundles.map(|held| &held.trust))
             .filter_map(|trust| trust.remaining(now))
+            .chain(self.sessions.next_end(now))
             .min()
     }
 
@@ -307,6 +325,29 @@ impl<T> Ledger<T> {
             }
         };
         self.current_keys.iter().chain(beside).map(named).collect()
+    }
+
+    /// What those who bind with session keys see from now on.
+    pub(crate) fn session_keys(&self, now: Now) -> RingView {
+        self.sessions.view(self.revoked_sessions(), now)
+    }
+
+    fn take_sessions(
+        &mut self,
+        current: &Proved<T>,
+        previous: &Beside<T>,
+        pending: &Beside<T>,
+        takes_back: bool,
+        now: Now,
+        events: &mut Vec<Event>,
+    ) {
+        let previous = Brought::beside(previous);
+        let pending = Brought::beside(pending);
+        self.sessions
+            .take(Brought::by(current), previous, pending, now, events);
+        if takes_back {
+            self.sessions.withdraw(now);
+        }
     }
 
     fn other_names(&self, key: &PreparedKey) -> Arc<[KeyId]> {
@@ -373,12 +414,14 @@ impl<T> Ledger<T> {
         let fresh = || VersionRecord {
             trust: Trust::open(),
             keys: Vec::new(),
+            session: None,
             was_in_use: false,
         };
         let record = self
             .versions
             .get_or_insert(version.id.clone(), fresh, |record| matters(&record.trust));
         record.keys.clone_from(&keys);
+        record.session = version.session.as_ref().map(|key| *key.identity());
         let trust = record.trust.clone();
         if in_use && !std::mem::replace(&mut record.was_in_use, true) {
             // It may have been pending here: that deadline is void.

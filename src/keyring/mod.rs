@@ -29,6 +29,12 @@ pub(crate) use refusals::{FLIP_INTERVAL, FlipWait, Try};
 mod shared;
 pub(crate) use shared::{LoopEnds, Reply, Request, Settings, Shared};
 
+pub(crate) mod session_key;
+pub use session_key::SessionKey;
+
+pub(crate) mod session_keys;
+pub use session_keys::SessionKeys;
+
 mod signer;
 pub use signer::Signer;
 
@@ -43,7 +49,9 @@ pub(crate) mod cache;
 
 mod unknown_key;
 pub use unknown_key::UnknownKey;
-pub(crate) use unknown_key::Waiter;
+
+mod gate;
+pub(crate) use gate::Waiter;
 
 mod self_test;
 
@@ -176,6 +184,13 @@ impl<T: Send + Sync + 'static> Keyring<T> {
     #[must_use]
     pub fn signer(&self) -> Signer<T> {
         Signer::new(self.clone())
+    }
+
+    /// The keys that bind MCP sessions and request states, which rotate with this keyring. `None` where
+    /// the builder was given no [`session_key`](Builder::session_key).
+    #[must_use]
+    pub fn session_keys(&self) -> Option<SessionKeys> {
+        self.shared.session_keys.clone()
     }
 
     /// Ends the refresh loop and waits until it has ended. The snapshot stays readable; a refresh

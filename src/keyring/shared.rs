@@ -13,11 +13,13 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::{
     Keyring,
     cache::TokenCache,
+    gate::{Gate, Waiter},
     in_flight::InFlight,
     ledger::{Candidate, Ledger, Windows, Withdrawn},
     refusals::Refusals,
+    session_keys::SessionKeys,
     status::Health,
-    unknown_key::{Gate, UnknownKey, Waiter},
+    unknown_key::UnknownKey,
     verify::{Policy, may_be_of_new_key},
 };
 use crate::{
@@ -50,6 +52,8 @@ pub(crate) struct Shared<T> {
     /// `None` where tokens of unknown keys ask for nothing.
     gate: Option<Gate>,
     pub(crate) refusals: Arc<Refusals>,
+    /// `None` where the builder was told of no field.
+    pub(super) session_keys: Option<SessionKeys>,
 }
 
 /// What the handles need to know of the builder's settings.
@@ -57,6 +61,7 @@ pub(crate) struct Shared<T> {
 pub(crate) struct Settings {
     pub(crate) source_name: String,
     pub(crate) has_jwt_key: bool,
+    pub(crate) has_session_key: bool,
     pub(crate) max_staleness: Option<Duration>,
     pub(crate) refuse_after: Option<Duration>,
     pub(crate) token_cache: usize,
@@ -64,6 +69,16 @@ pub(crate) struct Settings {
     pub(crate) refresh_every: Duration,
     /// How long a key is needed after it has signed a token, leeway included.
     pub(crate) token_life: Duration,
+}
+
+impl Settings {
+    /// The lesser of the bounds on how long the source may be silent.
+    pub(crate) fn staleness_limit(&self) -> Option<Duration> {
+        self.max_staleness
+            .into_iter()
+            .chain(self.refuse_after)
+            .min()
+    }
 }
 
 pub(super) struct Books<T> {
@@ -112,6 +127,9 @@ impl<T: Send + Sync + 'static> Keyring<T> {
         let (finished, done) = watch::channel(());
         let refusals = Arc::new(Refusals::new(done.clone()));
         let awaited = refusals.awaited();
+        let session_keys = settings
+            .has_session_key
+            .then(|| SessionKeys::of_keyring(ledger.session_keys(now), clock.clone()));
         let shared = Arc::new_cyclic(|this| {
             let frame = Frame {
                 clock: clock.clone(),
@@ -138,6 +156,7 @@ impl<T: Send + Sync + 'static> Keyring<T> {
                 stop,
                 done,
                 refusals,
+                session_keys,
             }
         });
         let keyring = Self { shared };
@@ -170,9 +189,10 @@ impl<T> Shared<T> {
         now.mono.saturating_sub(answered)
     }
 
-    pub(crate) fn answered(&self, now: Now) {
-        self.last_answer
-            .store(as_nanos(now.mono), Ordering::Release);
+    /// What the source said so long ago it says still.
+    pub(crate) fn answered(&self, now: Now, age: Duration) {
+        let at = as_nanos(now.mono.saturating_sub(age));
+        self.last_answer.fetch_max(at, Ordering::AcqRel);
     }
 
     /// Publishes a proved view and returns its generation.
@@ -259,6 +279,9 @@ impl<T> Shared<T> {
         let generation = books.generation;
         let next = self.frame.compose(&books.ledger, generation, now);
         let old = self.cell.store(next);
+        if let Some(session_keys) = &self.session_keys {
+            session_keys.publish(books.ledger.session_keys(now));
+        }
         self.refusals.tell_news();
         let current = books.ledger.current.id.clone();
         books.in_flight.replaced(&old, &current, now);
@@ -297,10 +320,11 @@ impl<T> Shared<T> {
             .unwrap_or_else(|_| Err(RefreshError::stopped()))
     }
 
-    /// A refresh has ended; those who asked for it are told after this.
-    pub(crate) fn note_refresh(&self, is_good: bool) {
+    /// A refresh has ended, and a store wants to be left alone for so long; those who asked for the
+    /// refresh are told after this.
+    pub(crate) fn note_refresh(&self, is_good: bool, rest: Duration) {
         if let Some(gate) = &self.gate {
-            gate.note(is_good);
+            gate.note(is_good, self.clock.now().mono, rest);
         }
     }
 
@@ -309,21 +333,26 @@ impl<T> Shared<T> {
     }
 
     /// A place to wait for the keys that a refresh may bring, for a token that was refused because of
-    /// its key alone. `None` where nothing is to be expected of one.
-    pub(crate) fn wait_for_key(&self, token: &[u8], policy: &Policy) -> Option<Waiter> {
+    /// its key alone; `before` is the place of one who has waited, in vain. `None` where nothing is to
+    /// be expected of one.
+    pub(crate) fn wait_for_key(
+        &self,
+        token: &[u8],
+        policy: &Policy,
+        before: Option<Waiter>,
+    ) -> Option<Waiter> {
         let gate = self.gate.as_ref()?;
         let now = self.clock.now();
-        if !gate.may_admit(now.mono) {
+        if before.is_none() && !gate.may_admit(now.mono) {
             return None;
         }
         let snapshot = self.snapshot();
-        may_be_of_new_key(token, &snapshot.keys, policy, now, gate.on_bad_signatures())
-            .then(|| {
-                gate.enter(now.mono, |end| {
-                    self.ask(Trigger::UnknownKey, Some(Reply::End(end)));
-                })
-            })
-            .flatten()
+        if !may_be_of_new_key(token, &snapshot.keys, policy, now, gate.on_bad_signatures()) {
+            return None;
+        }
+        gate.enter(before, now.mono, |end| {
+            self.ask(Trigger::UnknownKey, Some(Reply::End(end)));
+        })
     }
 
     /// For `try_each`: ends with the refresh under way or just over, or with a new one. It belongs to

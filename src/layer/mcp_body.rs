@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response,
+    HeaderMap, HeaderValue, Method, Response,
     header::{ACCEPT, CONTENT_TYPE},
 };
 use serde_json::json;
@@ -14,12 +14,6 @@ const INTERNAL_ERROR: i32 = -32603;
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
-
-static OF_MCP: [HeaderName; 3] = [
-    HeaderName::from_static("mcp-protocol-version"),
-    HeaderName::from_static("mcp-method"),
-    HeaderName::from_static("mcp-session-id"),
-];
 
 /// A JSON-RPC error object where the request [is one of MCP](Refusal::is_mcp), whose clients show its
 /// message; the description as `text/plain` elsewhere. For any body that is made from [`Bytes`].
@@ -64,7 +58,9 @@ pub(super) fn is_mcp(method: &Method, headers: &HeaderMap) -> bool {
         let mut texts = values.filter_map(|value| value.to_str().ok());
         texts.any(|text| names_media_type(text, media_type))
     };
-    OF_MCP.iter().any(|header| headers.contains_key(header))
+    // `MCP-Protocol-Version`, `Mcp-Session-Id`, `Mcp-Method` and so on.
+    let mut all = headers.keys();
+    all.any(|name| name.as_str().starts_with("mcp-"))
         || method == Method::POST && names(CONTENT_TYPE, JSON) && names(ACCEPT, "text/event-stream")
 }
 
@@ -84,7 +80,7 @@ mod tests {
     fn head(method: Method, headers: &[(&'static str, &'static str)]) -> (Method, HeaderMap) {
         let headers = headers.iter().map(|(name, value)| {
             (
-                HeaderName::from_static(name),
+                http::HeaderName::from_static(name),
                 HeaderValue::from_static(value),
             )
         });

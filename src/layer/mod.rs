@@ -182,4 +182,6 @@ pub use self::{
 
 pub(crate) use self::edge::Edge;
 #[cfg(feature = "rmcp")]
-pub(crate) use self::pinned::Anonymous;
+pub(crate) use self::{
+    pinned::Anonymous, require_scopes::check_scopes, respond::refuse, scopes::is_scope_token,
+};

@@ -32,7 +32,8 @@ impl Refusal {
         self.kind.status()
     }
 
-    /// The value of `WWW-Authenticate` (RFC 6750 section 3), on every 400, 401 and 403.
+    /// The value of `WWW-Authenticate` (RFC 6750 section 3), on every 400 and 401, and on a 403 that
+    /// another scope would mend.
     #[must_use]
     pub fn challenge(&self) -> Option<&HeaderValue> {
         self.challenge.as_ref()
@@ -54,8 +55,8 @@ impl Refusal {
         }
     }
 
-    /// Whether the request was one of MCP, as far as its head tells: it has a header of MCP's, or it is a
-    /// POST of JSON that accepts an event stream. Its client reads a body that is a JSON-RPC error object.
+    /// Whether the request was one of MCP, as far as its head tells: it has a header whose name begins with `Mcp-`,
+    /// or it is a POST of JSON that accepts an event stream. Its client reads a body that is a JSON-RPC error object.
     #[must_use]
     pub fn is_mcp(&self) -> bool {
         self.is_mcp
@@ -129,8 +130,19 @@ impl Refusal {
         )
     }
 
+    /// What no scope would help with, so a client is not sent to get one.
+    #[cfg(feature = "rmcp")]
+    pub(crate) fn unlisted() -> Self {
+        Self {
+            kind: RefusalKind::InsufficientScope,
+            challenge: None,
+            is_mcp: false,
+            description: "nobody is allowed what this call is for",
+        }
+    }
+
     /// The description names the mend.
-    pub(super) fn misconfigured(description: &'static str) -> Self {
+    pub(crate) fn misconfigured(description: &'static str) -> Self {
         Self {
             kind: RefusalKind::Misconfigured,
             challenge: None,

@@ -16,7 +16,7 @@ impl Scopes {
     ) -> Result<Self, InvalidScope> {
         let names: Vec<String> = names.into_iter().map(Into::into).collect();
         match names.iter().find(|name| !is_scope_token(name)) {
-            Some(name) => Err(InvalidScope { name: name.clone() }),
+            Some(name) => Err(InvalidScope::new(name)),
             None => Ok(Self(names)),
         }
     }
@@ -45,7 +45,7 @@ pub(super) fn may_be_named(name: &str) -> bool {
 }
 
 /// `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`
-fn is_scope_token(name: &str) -> bool {
+pub(crate) fn is_scope_token(name: &str) -> bool {
     let is_char = |byte: u8| matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~');
     !name.is_empty() && name.bytes().all(is_char)
 }
@@ -54,14 +54,37 @@ fn is_scope_token(name: &str) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidScope {
     name: String,
+    /// What it is a scope for.
+    of: Option<String>,
+}
+
+impl InvalidScope {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            of: None,
+        }
+    }
+
+    #[cfg(feature = "rmcp")]
+    pub(crate) fn of(name: &str, of: String) -> Self {
+        Self {
+            of: Some(of),
+            ..Self::new(name)
+        }
+    }
 }
 
 impl fmt::Display for InvalidScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?} is no scope: one is printable ASCII without spaces, quotes and backslashes",
-            self.name
+        let Self { name, of } = self;
+        write!(f, "{name:?}")?;
+        if let Some(of) = of {
+            write!(f, ", of {of},")?;
+        }
+        f.write_str(
+            " is no scope: one is printable ASCII without spaces, quotes and backslashes (RFC 6749, \
+             section 3.3)",
         )
     }
 }
@@ -81,21 +104,14 @@ mod tests {
             "", " ", "a b", "a\"", "a\\b", "a\r\nb", "\u{7f}", "\u{e9}", "a,\tb",
         ] {
             let error = Scopes::new(["a", bad]).err();
-            assert_eq!(
-                error,
-                Some(InvalidScope {
-                    name: bad.to_owned()
-                })
-            );
+            assert_eq!(error, Some(InvalidScope::new(bad)));
             assert!(!may_be_named(bad));
         }
     }
 
     #[test]
     fn an_error_shows_no_character_that_moves_a_terminal() {
-        let error = InvalidScope {
-            name: "a\u{1b}[2J\n".to_owned(),
-        };
+        let error = InvalidScope::new("a\u{1b}[2J\n");
         assert!(
             error.to_string().chars().all(|c| !c.is_control()),
             "{error}"

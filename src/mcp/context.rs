@@ -8,7 +8,10 @@ use rmcp::{
     service::{NotificationContext, RequestContext},
 };
 
-use super::with_secrets::Stale;
+use super::{
+    principal::{NoPrincipal, Principal},
+    with_secrets::Stale,
+};
 use crate::{
     Authentication, Secrets,
     claims::Claims,
@@ -150,6 +153,25 @@ where
             Err(to_error_data(&error))
         }
     })
+}
+
+/// Who made the request. Without HTTP there is one caller.
+pub(super) fn principal(context: &impl SecretsContext) -> Result<Principal, ErrorData> {
+    let extensions = context.own_extensions();
+    match in_http(extensions, Principal::of) {
+        Ok(principal) => Ok(principal),
+        Err(NoPrincipal::MissingLayer) if extensions.get::<Anonymous>().is_some() => {
+            Ok(Principal::anonymous())
+        }
+        Err(NoPrincipal::MissingLayer) => Err(to_error_data(&ExtractError::no_layer::<
+            crate::RegisteredClaims,
+        >())),
+        Err(NoPrincipal::Nameless) => {
+            let text =
+                "the token names neither a subject nor a client, so no state can be its user's";
+            Err(ErrorData::invalid_request(text, None))
+        }
+    }
 }
 
 /// Whether [`WithSecrets`](super::WithSecrets) stands in for the layer that was not found.

@@ -15,21 +15,40 @@
 //! }
 //! ```
 //!
-//! Around the MCP service, inside of the layer that verifies tokens:
-//!
-//! * [`EndStreamsLayer`]: an event stream ends with the token that opened it.
-//!
 //! Over HTTP, what they give is what [`JwtRotationLayer`](crate::JwtRotationLayer) or
 //! [`SecretsLayer`](crate::SecretsLayer) has put in the very request that made the call: within a
 //! session, each call has its own. Without HTTP (stdio) there is no layer; wrap the server in
 //! [`WithSecrets`], and the same tools work.
+//!
+//! # Layers
+//!
+//! Around the MCP service, inside of the layer that verifies tokens, [`McpLayer`]. It is made of
+//!
+//! * [`EndStreamsLayer`]: an event stream ends with the token that opened it.
+//! * [`ScopesLayer`]: which scopes a tool, a prompt or a resource needs.
+//! * [`BindSessionsLayer`]: a session, and the events in it, belong to the user who opened it.
+//!
+//! [`RequestStates`] does the same for the state that a client hands back. Whether the keys of these two
+//! are of one process or shared by a fleet is said by name: `of_process()` or `shared(&keyring)`.
 
+mod body;
 mod context;
+mod layer;
+mod message;
+mod principal;
+mod request_state;
+pub mod scopes;
+mod session;
 mod streams;
 mod with_secrets;
 
 pub use self::{
+    body::BytesOr,
     context::SecretsContext,
+    layer::McpLayer,
+    request_state::RequestStates,
+    scopes::{ScopePolicy, ScopesLayer},
+    session::{BindSessions, BindSessionsLayer, NoSessionKey, SessionBody, SessionFuture},
     streams::{EndStreams, EndStreamsLayer, EndingBody},
     with_secrets::WithSecrets,
 };

@@ -17,8 +17,10 @@ use crate::{
     event::{Event, Teller},
     guard::catch,
     keyring::{JwtKey, Keyring, Settings, UnknownKey, ledger::Windows},
-    source::{BoxSource, Source},
+    source::{BoxSource, Source, SourceError},
 };
+
+mod session;
 
 mod signing;
 use signing::Signing;
@@ -41,6 +43,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
 /// |---|---|
 /// | [`refresh_every`](Self::refresh_every) | 300 s |
 /// | [`overlap`](Self::overlap) | 900 s, or what the interval and the limits need |
+/// | [`session_key_window`](Self::session_key_window) | 24 h, or the overlap where that is longer |
 /// | [`fetch_limit`](Self::fetch_limit), [`probe_limit`](Self::probe_limit) | 10 s each, or the refresh interval where that is shorter |
 /// | [`max_pending`](Self::max_pending) | 24 h |
 /// | [`activation_delay`](Self::activation_delay) | one refresh interval |
@@ -56,6 +59,7 @@ pub struct Builder<Raw, T = Raw> {
     fetch_limit: Option<Duration>,
     probe_limit: Option<Duration>,
     overlap: Option<Duration>,
+    session_key_window: Option<Duration>,
     max_pending: Duration,
     release_previous_at_swap: bool,
     start_budget: Duration,
@@ -76,6 +80,7 @@ impl<Raw: DeserializeOwned + Send + Sync + 'static> Builder<Raw> {
             fetch_limit: None,
             probe_limit: None,
             overlap: None,
+            session_key_window: None,
             max_pending: Duration::from_secs(24 * 3600),
             release_previous_at_swap: false,
             start_budget: Duration::from_secs(30),
@@ -144,6 +149,7 @@ impl<Raw: DeserializeOwned + Send + Sync + 'static> Builder<Raw> {
             fetch_limit: self.fetch_limit,
             probe_limit: self.probe_limit,
             overlap: self.overlap,
+            session_key_window: self.session_key_window,
             max_pending: self.max_pending,
             release_previous_at_swap: self.release_previous_at_swap,
             start_budget: self.start_budget,
@@ -319,7 +325,9 @@ where
     }
 
     /// Raises the event `secrets_stale` when no fetch has succeeded for this long, and shows it in
-    /// the status. Set it above `refresh_every`. Off by default; refuses nothing.
+    /// the status. Set it above `refresh_every`. What a source answers from memory does not count,
+    /// and where half of this time has passed the store itself is asked. Off by default; refuses
+    /// nothing.
     pub fn max_staleness(mut self, limit: Duration) -> Self {
         self.max_staleness = Some(limit);
         self
@@ -327,7 +335,7 @@ where
 
     /// Refuses every request with 503 when no fetch has succeeded for this long. A file that is
     /// missing, unreadable or not JSON is such a failure; a bundle that a later step refuses is
-    /// not. Off by default, because a store's outage is not ours; at least ten refresh intervals.
+    /// not. Counted as for [`max_staleness`](Self::max_staleness). Off by default, because a store's outage is not ours; at least ten refresh intervals.
     pub fn refuse_after(mut self, limit: Duration) -> Self {
         self.refuse_after = Some(limit);
         self
@@ -406,6 +414,7 @@ where
         let settings = Settings {
             source_name: refresher.source_name().to_owned(),
             has_jwt_key: refresher.has_jwt_key(),
+            has_session_key: refresher.has_session_key(),
             max_staleness: self.max_staleness,
             refuse_after: self.refuse_after,
             token_cache: self.token_cache,
@@ -430,10 +439,12 @@ where
                 _ => Event::ReloadFailed(refused.clone()),
             });
             let pause = backoff.next();
-            if !may_pass(refused) || start.elapsed() + pause > self.start_budget {
+            let left = self.start_budget.saturating_sub(start.elapsed());
+            if !may_pass(refused) || pause > left {
                 return Err(error);
             }
-            tokio::time::sleep(pause).await;
+            let rest = refused.source_error().and_then(SourceError::retry_after);
+            tokio::time::sleep(pause.max(rest.unwrap_or_default().min(left))).await;
         };
         let (keyring, ends) = Keyring::open(
             first.candidate,
@@ -473,6 +484,7 @@ where
                 self.refresh_every, self.recipe.fetch_limit,
             )));
         }
+        let session_keys = session::window(self.session_key_window, overlap, least)?;
         self.signing.check(self.refresh_every, overlap)?;
         if let Some(limit) = self.refuse_after
             && limit < self.refresh_every * 10
@@ -485,6 +497,7 @@ where
         }
         Ok(Windows {
             overlap,
+            session_keys,
             max_pending: self.max_pending,
             release_previous_at_swap: self.release_previous_at_swap,
             activation_delay: self.signing.activation_delay(self.refresh_every),

@@ -10,6 +10,7 @@ use crate::{
     keyring::{
         key::PreparedKey,
         ledger::{Beside, Candidate, KeySide, Proved, Withdrawn},
+        session_key::PreparedSessionKey,
     },
     source::{Side, Stage, Version, VersionId, Versions, combined::combination},
 };
@@ -32,10 +33,16 @@ where
         self.part_windows
             .enter(versions, &self.in_use, self.overlap, now);
         Candidate {
-            current: proved(&versions.current, Some(fresh.bundle), fresh.keys),
+            current: proved(
+                &versions.current,
+                Some(fresh.bundle),
+                fresh.keys,
+                fresh.session,
+            ),
             previous: self.previous(versions, built, events),
             pending: self.pending(versions, events),
             key_side: self.key_side(versions, events),
+            takes_back: self.takes_back(versions),
             is_composed: !versions.parts.is_empty(),
         }
     }
@@ -43,8 +50,7 @@ where
     /// What the store took back, told when the new current was refused.
     pub(super) fn withdrawn(&mut self, versions: &Versions) -> Withdrawn {
         self.part_windows.withdraw(versions, self.clock.now());
-        let whole = matches!(versions.previous, Side::Absent);
-        let any = whole || self.took_back_a_part(versions);
+        let any = self.takes_back(versions);
         Withdrawn {
             bundle: any,
             keys: match self.key_part.of(versions) {
@@ -52,6 +58,10 @@ where
                 None => any,
             },
         }
+    }
+
+    fn takes_back(&self, versions: &Versions) -> bool {
+        matches!(versions.previous, Side::Absent) || self.took_back_a_part(versions)
     }
 
     fn took_back_a_part(&self, versions: &Versions) -> bool {
@@ -170,11 +180,12 @@ where
     ) -> Result<Proved<T>, RefreshError> {
         let raw = Arc::new(self.parsed(version)?);
         let keys = self.keys(&raw, version, stage, events)?;
+        let session = self.session_key(&raw, version)?;
         let bundle = match &self.recipe.make {
             Make::Same(same) => Some(same(raw)),
             Make::Prepared(_) => None,
         };
-        Ok(proved(version, bundle, keys))
+        Ok(proved(version, bundle, keys, session))
     }
 }
 
@@ -187,11 +198,17 @@ fn is_vouched_for(versions: &Versions, built: &[VersionId]) -> bool {
         .is_none_or(|id| combination(&versions.parts, id).is_some())
 }
 
-fn proved<T>(version: &Version, bundle: Option<Arc<T>>, keys: Vec<Arc<PreparedKey>>) -> Proved<T> {
+fn proved<T>(
+    version: &Version,
+    bundle: Option<Arc<T>>,
+    keys: Vec<Arc<PreparedKey>>,
+    session: Option<Arc<PreparedSessionKey>>,
+) -> Proved<T> {
     Proved {
         id: version.id().clone(),
         bundle,
         keys,
+        session,
         replaced_at: version.replaced(),
         not_after: version.expires(),
     }

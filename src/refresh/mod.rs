@@ -31,6 +31,8 @@ mod settle;
 mod view;
 
 mod parse;
+#[cfg(test)]
+pub(crate) use parse::parse;
 
 mod parts;
 pub use parts::Parts;

@@ -16,7 +16,10 @@ use super::{
 use crate::{
     event::{Event, Teller},
     guard::{catch, guarded},
-    keyring::key::{PreparedKey, PreparedKeys, prepare},
+    keyring::{
+        key::{PreparedKey, PreparedKeys, prepare},
+        session_key::PreparedSessionKey,
+    },
     source::{Stage, Version, Versions, combined::Part},
 };
 
@@ -24,6 +27,7 @@ use crate::{
 pub(super) struct Fresh<T> {
     pub(super) bundle: Arc<T>,
     pub(super) keys: Vec<Arc<PreparedKey>>,
+    pub(super) session: Option<Arc<PreparedSessionKey>>,
     pub(super) parts: Option<Parts>,
 }
 
@@ -76,6 +80,7 @@ where
         let version = &versions.current;
         let raw = Arc::new(self.parsed(version)?);
         let keys = self.keys(&raw, version, Stage::Current, events)?;
+        let session = self.session_key(&raw, version)?;
         let limit = self.recipe.probe_limit;
         // A part's probe is due when the part is new; without such a part, it judges the whole.
         let due = |part: Option<&str>| {
@@ -106,6 +111,7 @@ where
         Ok(Fresh {
             bundle,
             keys,
+            session,
             parts,
         })
     }
@@ -116,6 +122,7 @@ where
         Ok(Fresh {
             bundle: bundle.clone(),
             keys: self.prepared_keys(&raw, &versions.current)?.keys,
+            session: self.session_key(&raw, &versions.current)?,
             parts: None,
         })
     }
@@ -210,6 +217,34 @@ where
         catch(|| prepare(field(raw), self.recipe.allow_weak))
             .map_err(|fault| refused(format!("the choice of the field {fault}")))?
             .map_err(|error| refused(error.to_string()))
+    }
+
+    pub(super) fn session_key(
+        &self,
+        raw: &Raw,
+        version: &Version,
+    ) -> Result<Option<Arc<PreparedSessionKey>>, RefreshError> {
+        let Some(field) = &self.recipe.session_key else {
+            return Ok(None);
+        };
+        let refused = |why: String| RefreshError::step(Step::Keys, self.subject(version), why);
+        let prepared = catch(|| {
+            let key = field(raw);
+            let verifies = self.recipe.jwt_key.as_ref().map(|field| field(raw));
+            (
+                verifies.is_some_and(|it| it.is_text_of(key.secret())),
+                key.prepare(),
+            )
+        });
+        match prepared {
+            Err(fault) => Err(refused(format!("the choice of the session key {fault}"))),
+            Ok((true, _)) => Err(refused(
+                "the session key is the JWT key; who may sign tokens could take over sessions"
+                    .to_owned(),
+            )),
+            Ok((false, Err(error))) => Err(refused(error.to_string())),
+            Ok((false, Ok(key))) => Ok(Some(Arc::new(key))),
+        }
     }
 }
 

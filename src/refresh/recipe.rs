@@ -7,7 +7,7 @@ use std::{
 use super::{Parts, Probe};
 use crate::{
     guard::catch,
-    keyring::JwtKey,
+    keyring::{JwtKey, SessionKey},
     source::{BoxSource, Source},
 };
 
@@ -16,6 +16,7 @@ type PrepareFn<Raw, T> = dyn Fn(Arc<Raw>, Parts) -> Pin<Box<dyn Future<Output = 
     + Send
     + Sync;
 type KeyField<Raw> = dyn for<'a> Fn(&'a Raw) -> &'a JwtKey + Send + Sync;
+type SessionKeyField<Raw> = dyn for<'a> Fn(&'a Raw) -> &'a SessionKey + Send + Sync;
 type OnSwap<T> = dyn Fn(&Arc<T>, &Arc<T>) + Send + Sync;
 
 /// From the document to the bundle.
@@ -29,6 +30,7 @@ pub(super) enum Make<Raw, T> {
 pub(super) struct Recipe<Raw, T> {
     pub(super) source: Arc<BoxSource>,
     pub(super) jwt_key: Option<Box<KeyField<Raw>>>,
+    pub(super) session_key: Option<Box<SessionKeyField<Raw>>>,
     pub(super) allow_weak: bool,
     pub(super) raw_probes: Vec<Probe<Raw>>,
     pub(super) make: Make<Raw, T>,
@@ -44,6 +46,7 @@ impl<Raw> Recipe<Raw, Raw> {
         Self {
             source: Arc::new(source),
             jwt_key: None,
+            session_key: None,
             allow_weak: false,
             raw_probes: Vec::new(),
             make: Make::Same(|raw| raw),
@@ -58,6 +61,7 @@ impl<Raw> Recipe<Raw, Raw> {
         Recipe {
             source: self.source,
             jwt_key: self.jwt_key,
+            session_key: self.session_key,
             allow_weak: self.allow_weak,
             raw_probes: self.probes,
             make,

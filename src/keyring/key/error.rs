@@ -54,7 +54,10 @@ struct InSet {
 }
 
 impl KeyError {
-    pub(super) fn new(kind: KeyErrorKind, reason: impl Into<Cow<'static, str>>) -> Self {
+    pub(in crate::keyring) fn new(
+        kind: KeyErrorKind,
+        reason: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self {
             kind,
             reason: reason.into(),

@@ -35,6 +35,11 @@ fn check_size(len: usize, hash: Hash, allow_short: bool) -> Result<(), KeyError>
     Err(KeyError::new(kind, reason))
 }
 
+/// Whether it is a key or a certificate, whose public half everybody may know.
+pub(in crate::keyring) fn may_be_known(secret: &[u8]) -> bool {
+    refuse_key(secret).is_err()
+}
+
 fn refuse_key(secret: &[u8]) -> Result<(), KeyError> {
     let unwrapped = [
         decoded_base64(secret),

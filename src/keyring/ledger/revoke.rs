@@ -40,6 +40,9 @@ impl<T> Ledger<T> {
                 gone.insert(held.version);
             }
         }
+        if what.bundle {
+            self.sessions.withdraw(now);
+        }
         gone.into_iter()
             .map(|version| Event::PreviousWithdrawn { version })
             .collect()
@@ -50,7 +53,8 @@ impl<T> Ledger<T> {
     /// was hit.
     pub(crate) fn revoke(&mut self, version: &VersionId, spare_current: bool) -> bool {
         let spared: HashSet<Identity> = if spare_current {
-            identities(&self.current_keys).collect()
+            let session = self.sessions.current_identity();
+            identities(&self.current_keys).chain(session).collect()
         } else {
             HashSet::new()
         };
@@ -127,6 +131,22 @@ impl<T> Ledger<T> {
             let mut common = parts.intersection(&revoked.parts);
             common.any(|part| !revoked.was_current || !in_use.contains(part))
         })
+    }
+
+    /// The session keys of revoked versions. Where current has one of them, that one goes on.
+    pub(super) fn revoked_sessions(&self) -> HashSet<Identity> {
+        if self.revoked.is_empty() {
+            return HashSet::new();
+        }
+        let spares = |id: &VersionId, session: &Identity| {
+            let revoked = self.revoked.get(id);
+            revoked.is_some_and(|it| it.spared.contains(session))
+        };
+        self.versions
+            .iter()
+            .filter(|(id, _)| self.is_revoked(id))
+            .filter_map(|(id, record)| record.session.filter(|session| !spares(id, session)))
+            .collect()
     }
 
     fn parts_of(&self, version: &VersionId) -> HashSet<(String, VersionId)> {

@@ -15,8 +15,11 @@ use super::{
 };
 use crate::keyring::registered::{Read, RegisteredClaims, scope_of};
 
+mod plain;
+
 /// A claims set (RFC 7519, section 4). It borrows from the JSON that it was read from.
 #[derive(Default)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(crate) struct ClaimsSet<'a> {
     pub(super) iss: Option<Text<'a>>,
     pub(super) sub: Option<Text<'a>>,
@@ -42,6 +45,7 @@ pub(crate) struct ClaimsSet<'a> {
 
 /// The claim `typ` of Keycloak's tokens.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(super) enum ClaimedType {
     Access,
     /// An ID, refresh or logout token.
@@ -50,14 +54,20 @@ pub(super) enum ClaimedType {
     Unknown,
 }
 
+impl ClaimedType {
+    fn of(typ: &str) -> Self {
+        match typ {
+            "Bearer" => Self::Access,
+            "ID" | "Refresh" | "Offline" | "Logout" => Self::Other,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for ClaimedType {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(match Text::deserialize(deserializer)? {
-            Text::Is(typ) => match &*typ {
-                "Bearer" => Self::Access,
-                "ID" | "Refresh" | "Offline" | "Logout" => Self::Other,
-                _ => Self::Unknown,
-            },
+            Text::Is(typ) => Self::of(&typ),
             Text::Null | Text::Other => Self::Unknown,
         })
     }
@@ -67,9 +77,12 @@ impl<'a> ClaimsSet<'a> {
     pub(crate) fn read(json: &'a [u8]) -> Result<Self, VerifyErrorKind> {
         let json = str::from_utf8(json).map_err(|_| VerifyErrorKind::Malformed)?;
         let mut claims = Self::default();
-        claims
-            .fill(&mut serde_json::Deserializer::from_str(json))
-            .map_err(|_| VerifyErrorKind::Malformed)?;
+        if plain::fill(&mut claims, json).is_none() {
+            claims = Self::default();
+            claims
+                .fill(&mut serde_json::Deserializer::from_str(json))
+                .map_err(|_| VerifyErrorKind::Malformed)?;
+        }
         Ok(claims)
     }
 

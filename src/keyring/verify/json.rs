@@ -73,6 +73,7 @@ pub(super) enum Texts<'a> {
 
 /// A member of any type, read and dropped. Unlike `serde::de::IgnoredAny`, for which serde_json
 /// checks neither escapes nor depth.
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct Skipped;
 
 impl<'de> Deserialize<'de> for Texts<'de> {

@@ -35,6 +35,10 @@ impl NumericDate {
         nanos: NANOS_PER_SECOND - 1,
     };
 
+    pub(super) const fn whole(seconds: i64) -> Self {
+        Self { seconds, nanos: 0 }
+    }
+
     pub(super) fn is_negative(self) -> bool {
         self.seconds < 0
     }
@@ -119,7 +123,7 @@ impl Visitor<'_> for NumberVisitor {
     }
 
     fn visit_i64<E>(self, seconds: i64) -> Result<NumericDate, E> {
-        Ok(NumericDate { seconds, nanos: 0 })
+        Ok(NumericDate::whole(seconds))
     }
 
     fn visit_f64<E: Error>(self, seconds: f64) -> Result<NumericDate, E> {

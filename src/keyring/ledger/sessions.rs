@@ -1,0 +1,281 @@
+//! Which session keys are trusted, and until when.
+//!
+//! Windows belong to the keys here too, and are longer than those of keys that verify tokens, because
+//! a session outlives many tokens. So more than one replaced key is inside its window at once, and the
+//! previous stage, which names one at most, is not all there is. What it does not name ends by time;
+//! but a source that names none at all has taken all of them back.
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    Beside, Identity, Proved, Windows, limit, matters, remembered::Remembered, rest_of_window,
+};
+use crate::{
+    clock::Now,
+    event::Event,
+    keyring::{
+        session_key::PreparedSessionKey,
+        session_keys::{RingKey, RingView},
+    },
+    snapshot::Trust,
+    source::VersionId,
+};
+
+/// How many replaced keys are inside their windows at most: each is tried with whatever no other key
+/// opens. One an hour for a day, and some more.
+const MAX_REPLACED: usize = 32;
+
+pub(super) struct Sessions {
+    windows: Windows,
+    /// When current seals, monotonic.
+    seals_from: Duration,
+    current: Option<RingKey>,
+    /// The newest first.
+    replaced: Vec<RingKey>,
+    pending: Option<RingKey>,
+    records: Remembered<Identity, Record>,
+}
+
+struct Record {
+    trust: Arc<Trust>,
+    was_current: bool,
+    pending_since: Option<Duration>,
+    /// It ended otherwise than by time.
+    was_cut: bool,
+}
+
+/// A key as a version brings it.
+pub(super) struct Brought {
+    key: Option<Arc<PreparedSessionKey>>,
+    version: VersionId,
+    replaced_at: Option<SystemTime>,
+    not_after: Option<SystemTime>,
+}
+
+impl Brought {
+    pub(super) fn by<T>(version: &Proved<T>) -> Self {
+        Self {
+            key: version.session.clone(),
+            version: version.id.clone(),
+            replaced_at: version.replaced_at,
+            not_after: version.not_after,
+        }
+    }
+
+    pub(super) fn beside<T>(stage: &Beside<T>) -> Option<Self> {
+        match stage {
+            Beside::Proved(version) => Some(Self::by(version)),
+            Beside::Absent | Beside::Unusable | Beside::Stageless { .. } => None,
+        }
+    }
+}
+
+impl Sessions {
+    pub(super) fn new(windows: Windows) -> Self {
+        Self {
+            windows,
+            seals_from: Duration::ZERO,
+            current: None,
+            replaced: Vec::new(),
+            pending: None,
+            records: Remembered::default(),
+        }
+    }
+
+    /// Takes the keys of a proved view over.
+    pub(super) fn take(
+        &mut self,
+        current: Brought,
+        previous: Option<Brought>,
+        pending: Option<Brought>,
+        now: Now,
+        events: &mut Vec<Event>,
+    ) {
+        let before = self.current.take();
+        self.install_current(current, &before, now);
+        self.replaced.retain(|held| !is(&self.current, held));
+        if let Some(before) = before.filter(|before| !is(&self.current, before)) {
+            before.trust.end_after(now, self.windows.session_keys);
+            self.replaced.insert(0, before);
+        }
+        if let Some(previous) = previous {
+            self.enter_window(previous, now);
+        }
+        self.cap(now, events);
+        self.pending = pending.and_then(|pending| self.entered_pending(pending, now));
+    }
+
+    fn install_current(&mut self, current: Brought, before: &Option<RingKey>, now: Now) {
+        let delay = self.windows.activation_delay;
+        let Some(key) = current.key else { return };
+        let stays = same(before, &key);
+        let record = self.record(&key);
+        // Others open with a key while it is in its window, so it may seal when it is back.
+        let is_known = record.was_current && record.trust.holds(now);
+        let pending = record.pending_since.filter(|_| record.trust.holds(now));
+        let since = pending.unwrap_or(now.mono);
+        record.was_current = true;
+        record.was_cut = false;
+        // The store made it current: the deadline of an earlier replacement is void.
+        record.trust.reopen();
+        let trust = record.trust.clone();
+        if !stays {
+            self.seals_from = if is_known {
+                now.mono
+            } else {
+                since.saturating_add(delay)
+            };
+        }
+        self.current = Some(RingKey {
+            key,
+            trust,
+            version: current.version,
+        });
+    }
+
+    /// The key of the previous version may be one that this process never saw as current.
+    fn enter_window(&mut self, previous: Brought, now: Now) {
+        let window = self.windows.session_keys;
+        let Some(key) = previous.key else { return };
+        if same(&self.current, &key) {
+            return;
+        }
+        let record = self.record(&key);
+        if !std::mem::replace(&mut record.was_current, true) {
+            // It was pending here and current in between, unseen: that deadline is void.
+            record.trust.reopen();
+        }
+        if record.trust.remaining(now).is_none() {
+            let rest = rest_of_window(window, previous.replaced_at, now);
+            record.trust.end_after(now, rest);
+        }
+        limit(&record.trust, previous.not_after, now);
+        let is_over = record.was_cut || !record.trust.holds(now);
+        let held = RingKey {
+            trust: record.trust.clone(),
+            key,
+            version: previous.version,
+        };
+        let is_known = self
+            .replaced
+            .iter()
+            .any(|it| it.key.identity() == held.key.identity());
+        if !is_known && !is_over {
+            self.replaced.insert(0, held);
+        }
+    }
+
+    /// For opening alone: another replica may have seen the flip already.
+    fn entered_pending(&mut self, pending: Brought, now: Now) -> Option<RingKey> {
+        let max_pending = self.windows.max_pending;
+        let key = pending.key?;
+        if same(&self.current, &key) {
+            return None;
+        }
+        let record = self.record(&key);
+        if record.was_current {
+            return None;
+        }
+        record.trust.end_after(now, max_pending);
+        record.pending_since.get_or_insert(now.mono);
+        Some(RingKey {
+            trust: record.trust.clone(),
+            key,
+            version: pending.version,
+        })
+    }
+
+    fn cap(&mut self, now: Now, events: &mut Vec<Event>) {
+        if self.replaced.len() <= MAX_REPLACED {
+            return;
+        }
+        for held in self.replaced.drain(MAX_REPLACED..) {
+            held.trust.end_after(now, Duration::ZERO);
+            events.push(Event::WindowCutShort {
+                version: held.version,
+                key_id: held.key.id(),
+            });
+        }
+    }
+
+    /// The source takes back all that is not current.
+    pub(super) fn withdraw(&mut self, now: Now) {
+        for held in std::mem::take(&mut self.replaced) {
+            held.trust.end_after(now, Duration::ZERO);
+            self.record(&held.key).was_cut = true;
+        }
+    }
+
+    pub(super) fn shorten(&self, version: &VersionId, not_after: SystemTime, now: Now) {
+        for held in self.replaced.iter().filter(|it| it.version == *version) {
+            limit(&held.trust, Some(not_after), now);
+        }
+    }
+
+    /// Lets go of what is over; tells whether anything was.
+    pub(super) fn expire(&mut self, now: Now) -> bool {
+        let over = |held: &RingKey| held.trust.remaining(now).is_some_and(|rest| rest.is_zero());
+        let before = self.replaced.len();
+        self.replaced.retain(|held| !over(held));
+        let pending = self.pending.take_if(|held| over(held));
+        before != self.replaced.len() || pending.is_some()
+    }
+
+    pub(super) fn next_end(&self, now: Now) -> Option<Duration> {
+        let ending = self.replaced.iter().chain(&self.pending);
+        ending.filter_map(|held| held.trust.remaining(now)).min()
+    }
+
+    /// What those who use the keys see. A revocation is a matter of versions, and they may have the key
+    /// in common with current, which goes on.
+    pub(super) fn view(&self, revoked: HashSet<Identity>, now: Now) -> RingView {
+        let is_good =
+            |held: &&RingKey| held.trust.holds(now) && !revoked.contains(held.key.identity());
+        let others = self.replaced.iter().chain(&self.pending).filter(is_good);
+        let others = others.cloned().collect();
+        let before = self.replaced.first().filter(is_good).filter(|held| {
+            let rest = held.trust.remaining(now).unwrap_or_default();
+            rest.saturating_add(self.windows.activation_delay) >= self.windows.session_keys
+        });
+        let cut = self.records.iter().filter(|(_, record)| record.was_cut);
+        let mut cut: HashSet<Identity> =
+            cut.map(|(identity, _)| *identity).chain(revoked).collect();
+        if let Some(current) = &self.current {
+            cut.remove(current.key.identity());
+        }
+        RingView {
+            current: self.current.clone(),
+            before: before.cloned().map(|held| (held, self.seals_from)),
+            others,
+            cut,
+        }
+    }
+
+    pub(super) fn current_identity(&self) -> Option<Identity> {
+        self.current.as_ref().map(|held| *held.key.identity())
+    }
+
+    fn record(&mut self, key: &PreparedSessionKey) -> &mut Record {
+        let fresh = || Record {
+            trust: Trust::open(),
+            was_current: false,
+            pending_since: None,
+            was_cut: false,
+        };
+        let keep = |record: &Record| record.was_cut || matters(&record.trust);
+        self.records.get_or_insert(*key.identity(), fresh, keep)
+    }
+}
+
+fn is(held: &Option<RingKey>, other: &RingKey) -> bool {
+    same(held, &other.key)
+}
+
+fn same(held: &Option<RingKey>, key: &PreparedSessionKey) -> bool {
+    held.as_ref()
+        .is_some_and(|held| held.key.identity() == key.identity())
+}

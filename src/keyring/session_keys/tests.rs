@@ -1,0 +1,154 @@
+//! Which session keys open, against a model that is as simple as the promise.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime},
+};
+
+use proptest::prelude::*;
+use serde::Deserialize;
+
+use super::*;
+use crate::{Keyring, SessionKey, clock::Now, source::Memory};
+
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+const WINDOW_HOURS: u64 = 24;
+
+#[derive(Deserialize)]
+struct App {
+    session_key: SessionKey,
+}
+
+fn secret(name: &str) -> String {
+    format!("the session secret {name}, of more than 32 bytes")
+}
+
+/// `count` makes it another version; the session key is all that is read of it.
+fn bundle(name: &str, count: usize) -> String {
+    serde_json::json!({ "session_key": secret(name), "count": count }).to_string()
+}
+
+/// Hours.
+#[derive(Clone, Default)]
+struct Hands(Arc<AtomicU64>);
+
+impl Clock for Hands {
+    fn now(&self) -> Now {
+        let mono = Duration::from_secs(3600 * self.0.load(Ordering::Relaxed));
+        Now::new(SystemTime::UNIX_EPOCH + mono, mono)
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    /// Another version, with this session key.
+    Rotate(usize),
+    Wait(u64),
+    /// One of the versions so far.
+    Revoke(prop::sample::Index),
+    DropPrevious,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        5 => (0..NAMES.len()).prop_map(Act::Rotate),
+        3 => (1..WINDOW_HOURS + 2).prop_map(Act::Wait),
+        1 => any::<prop::sample::Index>().prop_map(Act::Revoke),
+        1 => Just(Act::DropPrevious),
+    ]
+}
+
+/// What was promised.
+struct Model {
+    now: u64,
+    current: &'static str,
+    /// Each replaced key with the hour at which its window ends.
+    replaced: HashMap<&'static str, u64>,
+    /// The session key of each version.
+    versions: Vec<(VersionId, &'static str)>,
+    revoked: Vec<&'static str>,
+}
+
+impl Model {
+    fn opens(&self, name: &str) -> bool {
+        let is_open = |end: &u64| self.now < *end && !self.revoked.contains(&name);
+        name == self.current || self.replaced.get(name).is_some_and(is_open)
+    }
+
+    fn rotate(&mut self, version: VersionId, name: &'static str) {
+        self.versions.push((version, name));
+        let before = std::mem::replace(&mut self.current, name);
+        self.replaced.remove(name);
+        if before != name {
+            self.replaced.insert(before, self.now + WINDOW_HOURS);
+        }
+    }
+}
+
+async fn run(acts: Vec<Act>) {
+    let (source, hands) = (Memory::new(bundle(NAMES[0], 0)), Hands::default());
+    let keyring = Keyring::<App>::builder(source.clone())
+        .session_key(|app| &app.session_key)
+        .activation_delay(Duration::ZERO)
+        .clock(hands.clone())
+        .build()
+        .await
+        .unwrap();
+    let keys = keyring.session_keys().unwrap();
+    let identities = NAMES.map(|name| {
+        let key = SessionKey::from_secret(secret(name)).unwrap();
+        *key.prepare().unwrap().identity()
+    });
+    let mut model = Model {
+        now: 0,
+        current: NAMES[0],
+        replaced: HashMap::new(),
+        versions: vec![(keyring.current().version().clone(), NAMES[0])],
+        revoked: Vec::new(),
+    };
+    for (count, act) in acts.into_iter().enumerate() {
+        match &act {
+            Act::Rotate(at) => {
+                let version = source.rotate(bundle(NAMES[*at], count + 1));
+                model.rotate(version, NAMES[*at]);
+            }
+            Act::Wait(hours) => {
+                hands.0.fetch_add(*hours, Ordering::Relaxed);
+                model.now += hours;
+            }
+            Act::Revoke(index) => {
+                let (version, name) = index.get(&model.versions);
+                keyring.revoke(version);
+                model.revoked.push(name);
+            }
+            Act::DropPrevious => {
+                source.drop_previous();
+                model.replaced.clear();
+            }
+        }
+        keyring.refresh().await.unwrap();
+        let sealing = *keys.sealing().unwrap().identity();
+        for (name, identity) in NAMES.iter().zip(identities) {
+            let opens = keys.find(|key| (*key.identity() == identity).then_some(()));
+            assert_eq!(opens.is_some(), model.opens(name), "{name} after {act:?}");
+            assert_eq!(sealing == identity, *name == model.current);
+            let is_cut = keys.was_cut(&identity);
+            assert!(!is_cut || !model.opens(name), "{name} after {act:?}");
+            let is_revoked = model.revoked.contains(name) && *name != model.current;
+            assert!(is_cut || !is_revoked, "{name} after {act:?}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_key_opens_for_as_long_as_was_promised_and_no_longer(
+        acts in prop::collection::vec(act(), 1..25)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(run(acts));
+    }
+}

@@ -1,0 +1,65 @@
+//! What a caller is told whose message goes no further.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+
+use crate::{
+    layer::{Refusal, refuse},
+    mcp::message::Unreadable,
+};
+
+/// A refusal, with a JSON-RPC error object for a body. `id` is JSON.
+pub(super) fn refused(refusal: Refusal, id: Option<&str>) -> Response<Bytes> {
+    let respond = |refusal: &Refusal| {
+        // As `layer::McpBody` has them.
+        let code = if refusal.status().is_server_error() {
+            INTERNAL_ERROR
+        } else {
+            INVALID_REQUEST
+        };
+        error(refusal.status(), code, refusal.description(), id)
+    };
+    refuse(&respond, refusal)
+}
+
+pub(super) fn unreadable(reason: Unreadable, id: Option<&str>) -> Response<Bytes> {
+    let (code, text) = match reason {
+        Unreadable::Json => (-32700, "the body is not JSON"),
+        Unreadable::Message => (
+            INVALID_REQUEST,
+            "the body is no JSON-RPC message, or has a member twice",
+        ),
+        Unreadable::Params => (
+            -32602,
+            "`params` does not name what the method is for, or has a member twice",
+        ),
+    };
+    error(StatusCode::BAD_REQUEST, code, text, id)
+}
+
+pub(super) fn too_long() -> Response<Bytes> {
+    let text = "the body is longer than this server reads";
+    error(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, text, None)
+}
+
+pub(super) fn broken_off() -> Response<Bytes> {
+    let text = "the body could not be read to its end";
+    error(StatusCode::BAD_REQUEST, INVALID_REQUEST, text, None)
+}
+
+/// Codes of JSON-RPC 2.0, section 5.1.
+const INVALID_REQUEST: i32 = -32600;
+const INTERNAL_ERROR: i32 = -32603;
+
+/// MCP leaves the id out where it is not known (2026-07-28, Error Responses).
+fn error(status: StatusCode, code: i32, text: &str, id: Option<&str>) -> Response<Bytes> {
+    let id = id.map(|id| format!("\"id\":{id},")).unwrap_or_default();
+    let text = serde_json::Value::from(text);
+    let body =
+        format!("{{\"jsonrpc\":\"2.0\",{id}\"error\":{{\"code\":{code},\"message\":{text}}}}}");
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}

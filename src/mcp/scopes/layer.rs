@@ -1,0 +1,156 @@
+//! The layer, and the service that it makes.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    ScopePolicy, ScopesFuture, answer,
+    judge::{by_body, by_headers, may},
+};
+use crate::{layer::InvalidScope, mcp::BytesOr};
+
+/// Lets a message through to an MCP server when the caller's token grants the scopes that a
+/// [`ScopePolicy`] asks for.
+///
+/// See the [module documentation](super) for how it decides, what it answers and an example.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ScopesLayer {
+    rules: Arc<Rules>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    policy: ScopePolicy,
+    pub(super) max_body_bytes: usize,
+    always_read_bodies: bool,
+}
+
+impl ScopesLayer {
+    /// A layer that asks for what the policy says.
+    ///
+    /// # Errors
+    /// When a scope of the policy is none.
+    pub fn new(policy: ScopePolicy) -> Result<Self, InvalidScope> {
+        policy.valid().map(Self::asking)
+    }
+
+    fn asking(policy: ScopePolicy) -> Self {
+        Self {
+            rules: Arc::new(Rules {
+                policy,
+                max_body_bytes: 4 * 1024 * 1024,
+                always_read_bodies: false,
+            }),
+        }
+    }
+
+    /// How many bytes of a body are held while it is read; a longer one is answered with 413. It is for
+    /// the bodies that are read here: a server has a limit of its own. Default: 4 MiB, as rmcp's.
+    pub fn max_body_bytes(mut self, bytes: usize) -> Self {
+        Arc::make_mut(&mut self.rules).max_body_bytes = bytes;
+        self
+    }
+
+    /// Never decides by headers, for a server that does not compare them with the body as rmcp does.
+    /// Default: headers decide where rmcp compares them.
+    pub fn always_read_bodies(mut self) -> Self {
+        Arc::make_mut(&mut self.rules).always_read_bodies = true;
+        self
+    }
+}
+
+/// A layer that asks for nothing.
+impl Default for ScopesLayer {
+    fn default() -> Self {
+        Self::asking(ScopePolicy::new())
+    }
+}
+
+impl<S> Layer<S> for ScopesLayer {
+    type Service = CheckScopes<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CheckScopes {
+            inner,
+            rules: self.rules.clone(),
+        }
+    }
+}
+
+/// The service made by [`ScopesLayer`]. Cheap to clone.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct CheckScopes<S> {
+    inner: S,
+    rules: Arc<Rules>,
+}
+
+impl Rules {
+    /// What is known before the body: whether it must be read, or the answer to a refused caller.
+    fn before_body<B>(&self, request: &Request<B>) -> Result<Decided, Response<Bytes>> {
+        // Messages to a server are POSTed; GET and DELETE carry none.
+        if request.method() != Method::POST || self.policy.is_empty() {
+            return Ok(Decided::Pass);
+        }
+        let refused = |refusal| answer::refused(refusal, None);
+        let needs = match by_headers(&self.policy, request.headers()) {
+            Some(needs) if !self.always_read_bodies => needs,
+            _ => return Ok(Decided::Read),
+        };
+        may(request.extensions(), &needs).map_err(refused)?;
+        Ok(Decided::Pass)
+    }
+
+    pub(super) fn after_body(
+        &self,
+        extensions: &http::Extensions,
+        body: &[u8],
+    ) -> Result<(), Response<Bytes>> {
+        let (id, needs) = by_body(&self.policy, body);
+        let needs = needs.map_err(|reason| answer::unreadable(reason, id))?;
+        may(extensions, &needs).map_err(|refusal| answer::refused(refusal, id))
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Decided {
+    Pass,
+    Read,
+}
+
+/// The inner service is `Clone` for the sake of a body that is read first: its request takes the service
+/// that is ready with it.
+impl<S, B, R> Service<Request<B>> for CheckScopes<S>
+where
+    S: Service<Request<BytesOr<B>>, Response = Response<R>> + Clone,
+    B: Body,
+{
+    type Response = Response<BytesOr<R>>;
+    type Error = S::Error;
+    type Future = ScopesFuture<S, S::Future, B>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        match self.rules.before_body(&request) {
+            Ok(Decided::Pass) => ScopesFuture::pass(self.inner.call(request.map(BytesOr::body))),
+            Ok(Decided::Read) => {
+                let next = self.inner.clone();
+                let ready = std::mem::replace(&mut self.inner, next);
+                ScopesFuture::read(ready, self.rules.clone(), request)
+            }
+            Err(response) => ScopesFuture::answer(response),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What those get who may not get in.
+
+use http::{HeaderValue, Method, Response, StatusCode, header::CONTENT_TYPE};
+
+use super::{BytesOr, SessionBody};
+
+/// Why a request, or its response, was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// There is no such session, or it is another user's: nobody is told which.
+    NotTheirs,
+    Nameless,
+    MissingLayer,
+    NoKey,
+}
+
+impl Refused {
+    pub(super) fn response<R>(self, method: &Method) -> Response<SessionBody<R>> {
+        let (status, code, text) = self.answer();
+        match self {
+            Self::NotTheirs | Self::Nameless => {
+                tracing::debug!(reason = ?self, "secrets_session_refused");
+            }
+            Self::MissingLayer | Self::NoKey => {
+                tracing::error!(reason = ?self, "secrets_session_refused: {text}");
+            }
+        }
+        let (content_type, body) = if method == Method::POST {
+            // JSON-RPC 2.0, section 5: no id, because the request was not read.
+            let error = serde_json::json!({ "code": code, "message": text });
+            let body = serde_json::json!({ "jsonrpc": "2.0", "id": null, "error": error });
+            ("application/json", body.to_string())
+        } else {
+            ("text/plain; charset=utf-8", text.to_owned())
+        };
+        let mut response = Response::new(SessionBody::plain(BytesOr::bytes(body.into())));
+        *response.status_mut() = status;
+        let content_type = HeaderValue::from_static(content_type);
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+        response
+    }
+
+    /// The status, the JSON-RPC error code and its message. -32001 is what the TypeScript SDK says of a
+    /// session that it does not know, on the older wire, where such codes are free.
+    const fn answer(self) -> (StatusCode, i32, &'static str) {
+        match self {
+            Self::NotTheirs => (StatusCode::NOT_FOUND, -32001, "Session not found"),
+            Self::Nameless => (
+                StatusCode::FORBIDDEN,
+                -32600,
+                "the token names neither a subject nor a client, so no session can be its user's",
+            ),
+            Self::MissingLayer => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                -32603,
+                "BindSessionsLayer does not know who calls: put JwtRotationLayer::new(keyring) outside of it",
+            ),
+            Self::NoKey => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                -32603,
+                "the session could not be bound to its user",
+            ),
+        }
+    }
+}
