@@ -54,8 +54,17 @@ impl AuthorizationServer {
         })))
     }
 
-    pub(crate) fn client_secret(&self) -> &str {
-        &self.0.client_secret
+    /// For who starts the server.
+    pub(crate) fn how_to_use(&self) -> String {
+        let Office {
+            resource,
+            client_secret,
+            ..
+        } = &*self.0;
+        format!(
+            "A client that knows {resource} finds its way to a token with these (grant client_credentials):\n  \
+             client id: {CLIENT_ID}\n  client secret: {client_secret}\n"
+        )
     }
 
     /// They need no token, so they go outside of the layer that asks for one.
@@ -115,7 +124,11 @@ impl Office {
         if asked.grant_type != "client_credentials" {
             return Err("unsupported_grant_type");
         }
-        if asked.resource.as_ref().is_some_and(|it| *it != self.resource) {
+        if asked
+            .resource
+            .as_ref()
+            .is_some_and(|it| *it != self.resource)
+        {
             return Err("invalid_target");
         }
         // Who asks for nothing gets the least.

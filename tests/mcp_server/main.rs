@@ -13,8 +13,11 @@ mod inspector;
 #[path = "../support/node.rs"]
 mod node;
 mod process;
+#[path = "../clients/program.rs"]
+mod program;
 mod python;
 mod rotation;
+mod toy;
 
 #[cfg(feature = "vault")]
 #[allow(dead_code, reason = "the tests of the source itself use more of it")]
