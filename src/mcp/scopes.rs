@@ -56,7 +56,7 @@
 //! |---|---|---|
 //! | needs scopes that the token does not grant | 403, a challenge with all that the message, or the whole batch, needs (RFC 6750 section 3.1) | -32600 |
 //! | names what is not listed, under [`deny_unlisted`](ScopePolicy::deny_unlisted) | 403 without a challenge | -32600 |
-//! | needs scopes, and [`allow_anonymous`](crate::JwtRotationLayer::allow_anonymous) let it through without a token | 401, the token layer's challenge | -32600 |
+//! | needs scopes, and [`allow_anonymous`](crate::JwtRotationLayer::allow_anonymous) let it through without a token | 401, a challenge with the same scopes | -32600 |
 //! | is no JSON, no message, or names nothing where it should | 400 | -32700, -32600, -32602 |
 //! | is too long to be held | 413 | -32600 |
 //! | met no token layer on its way | 500 that names the mend | -32603 |

@@ -70,7 +70,7 @@ async fn a_refusal_names_every_scope_and_the_request() {
         let body = answer.json();
         assert_eq!(body["jsonrpc"], "2.0");
         assert_eq!(body.get("id").cloned(), id.map(Value::from));
-        assert_eq!(body["error"]["code"], -32003);
+        assert_eq!(body["error"]["code"], -32600);
         assert!(body["error"]["message"].is_string());
     }
 }
@@ -162,8 +162,11 @@ async fn without_a_token_what_needs_a_scope_needs_one() {
             let answer = bench.ask(request).await;
             assert_eq!(answer.status, status, "{answer:?}");
             if status == 401 {
-                assert_eq!(answer.challenge(), "Bearer realm=\"restricted\"");
-                assert_eq!(answer.json()["error"]["code"], -32001);
+                assert_eq!(
+                    answer.challenge(),
+                    "Bearer realm=\"restricted\", scope=\"files:read\""
+                );
+                assert_eq!(answer.json()["error"]["code"], -32600);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What a caller is told whose message goes no further.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header::CONTENT_TYPE};
 
 use crate::{
     layer::{Refusal, refuse},
@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A refusal, with a JSON-RPC error object for a body. `id` is JSON.
-pub(super) fn refused(refusal: Refusal, id: Option<&str>) -> Response<Bytes> {
+pub(super) fn refused(refusal: Refusal, headers: &HeaderMap, id: Option<&str>) -> Response<Bytes> {
     let respond = |refusal: &Refusal| {
         // As `layer::McpBody` has them.
         let code = if refusal.status().is_server_error() {
@@ -19,7 +19,7 @@ pub(super) fn refused(refusal: Refusal, id: Option<&str>) -> Response<Bytes> {
         };
         error(refusal.status(), code, refusal.description(), id)
     };
-    refuse(&respond, refusal)
+    refuse(&respond, refusal.answering(&Method::POST, headers))
 }
 
 pub(super) fn unreadable(reason: Unreadable, id: Option<&str>) -> Response<Bytes> {

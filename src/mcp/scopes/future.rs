@@ -120,7 +120,7 @@ impl<S> Call<S> {
             parts,
             rules,
         } = self;
-        rules.after_body(&parts.extensions, &bytes)?;
+        rules.after_body(&parts, &bytes)?;
         Ok(service.call(Request::from_parts(parts, BytesOr::bytes(bytes))))
     }
 }

@@ -48,11 +48,8 @@ pub(super) fn by_body<'p, 'b>(
 
 /// Whether whoever the token layer has found may do what needs this.
 pub(super) fn may(extensions: &Extensions, needs: &Needs<'_>) -> Result<(), Refusal> {
-    let Needs { scopes, unlisted } = needs;
-    if *unlisted {
-        // No scope would help, but a program without a token layer has to hear of that first.
-        check_scopes(extensions, [].into_iter())?;
+    if needs.unlisted {
         return Err(Refusal::unlisted());
     }
-    check_scopes(extensions, scopes.iter().copied())
+    check_scopes(extensions, needs.scopes.iter().copied())
 }

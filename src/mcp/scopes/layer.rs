@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, request::Parts};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -14,6 +14,7 @@ use tower_service::Service;
 use super::{
     ScopePolicy, ScopesFuture, answer,
     judge::{by_body, by_headers, may},
+    policy::Needs,
 };
 use crate::{layer::InvalidScope, mcp::BytesOr};
 
@@ -90,7 +91,9 @@ impl Rules {
         if request.method() != Method::POST {
             return Ok(Decided::Pass);
         }
-        let refused = |refusal| answer::refused(refusal, None);
+        let refused = |refusal| answer::refused(refusal, request.headers(), None);
+        // Nothing is read for a program that lacks the layer of tokens.
+        may(request.extensions(), &Needs::default()).map_err(refused)?;
         let needs = match by_headers(&self.policy, request.headers()) {
             Some(needs) if !self.always_read_bodies => needs,
             _ => return Ok(Decided::Read),
@@ -99,14 +102,11 @@ impl Rules {
         Ok(Decided::Pass)
     }
 
-    pub(super) fn after_body(
-        &self,
-        extensions: &http::Extensions,
-        body: &[u8],
-    ) -> Result<(), Response<Bytes>> {
+    pub(super) fn after_body(&self, parts: &Parts, body: &[u8]) -> Result<(), Response<Bytes>> {
         let (id, needs) = by_body(&self.policy, body);
         let needs = needs.map_err(|reason| answer::unreadable(reason, id))?;
-        may(extensions, &needs).map_err(|refusal| answer::refused(refusal, id))
+        let refused = |refusal| answer::refused(refusal, &parts.headers, id);
+        may(&parts.extensions, &needs).map_err(refused)
     }
 }
 
