@@ -48,8 +48,11 @@ pub(super) fn by_body<'p, 'b>(
 
 /// Whether whoever the token layer has found may do what needs this.
 pub(super) fn may(extensions: &Extensions, needs: &Needs<'_>) -> Result<(), Refusal> {
+    // No scope would help with what is not listed, so none is asked for.
+    let scopes = if needs.unlisted { &[] } else { &*needs.scopes };
+    check_scopes(extensions, scopes.iter().copied())?;
     if needs.unlisted {
         return Err(Refusal::unlisted());
     }
-    check_scopes(extensions, needs.scopes.iter().copied())
+    Ok(())
 }
