@@ -26,7 +26,8 @@
 //! | [Okta](IdentityProvider::okta), a custom authorization server | `https://DOMAIN/oauth2/SERVER` | the server's audience, such as `api://default` | `aud` | `scp`, an array |
 //!
 //! Claims that are not registered ones need a type of your own:
-//! [`JwtRotationLayer::claims`](crate::JwtRotationLayer::claims).
+//! [`JwtRotationLayer::claims`](crate::JwtRotationLayer::claims). What roles, groups and permissions in them
+//! allow is for [`scope_rule`](crate::JwtRotationLayer::scope_rule) to say.
 
 use crate::{
     keyring::verify::{AcceptedUse, IssuerName, Policy},

@@ -67,7 +67,7 @@ impl Said {
 }
 
 /// Keeps what tracing writes.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
@@ -274,4 +274,34 @@ async fn nothing_that_is_shown_holds_a_value() {
         assert!(!text.contains(MARK), "{who}: {text}");
     }
     assert!(said.len() > 30, "{} places", said.len());
+}
+
+#[cfg(feature = "jwks")]
+#[tokio::test]
+async fn however_many_secrets_a_key_server_serves_one_event_tells_of_them() {
+    use axum::{Json, Router, routing::get};
+    use serde_json::json;
+    use tower_secrets::source::Jwks;
+
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+    let _guard = tracing::subscriber::set_default(subscriber.with_ansi(false).finish());
+
+    let long = "n".repeat(100);
+    let secret = |n: usize| json!({ "kty": "oct", "kid": format!("{n}{long}"), "k": MARK });
+    let mut keys: Vec<_> = (0..1_000).map(secret).collect();
+    keys.push(json!({ "kty": "RSA", "kid": "a", "n": "AQAB", "e": "AQAB" }));
+    let set = json!({ "keys": keys });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/keys", listener.local_addr().unwrap());
+    let routes = Router::new().route("/keys", get(|| async { Json(set) }));
+    let server = tokio::spawn(async { axum::serve(listener, routes).await.unwrap() });
+    Jwks::new(url).fetch().await.unwrap();
+    server.abort();
+
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(log.matches("secrets_jwks_secret_served").count(), 1);
+    assert!(log.contains("keys=1000") && log.len() < 1_000, "{log}");
+    assert!(!log.contains(MARK));
 }

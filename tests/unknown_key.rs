@@ -19,7 +19,7 @@ use tower_secrets::{
     event::Event,
     layer::Refusal,
     refresh::Trigger,
-    source::{Memory, SourceError, SourceErrorKind},
+    source::{Memory, Source, SourceError, SourceErrorKind},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -145,6 +145,49 @@ async fn all_who_come_wait_for_one_refresh_and_live_on_the_new_generation() {
         ),
         "{first:?}"
     );
+}
+
+/// Junk begins a refresh at 0 s, which reads at once and answers after 1 s; the key is rotated at 0.5 s,
+/// and a token of it comes. Gives what becomes of that, when, and how many refreshes there were.
+async fn late(policy: UnknownKey) -> (Result<(u64, u64), VerifyErrorKind>, Duration, u64) {
+    let store = Memory::new(named(1));
+    let reads = store.clone();
+    let slow = move || {
+        let store = reads.clone();
+        async move {
+            let versions = store.fetch().await;
+            tokio::time::sleep(SECOND).await;
+            versions
+        }
+    };
+    let keyring = Keyring::<App>::builder(slow)
+        .jwt_key(|app: &App| &app.jwt_secret)
+        .clock(TokioClock::new())
+        .refresh_on_unknown_key(policy);
+    let keyring = keyring.build().await.unwrap();
+    let begin = Instant::now();
+    let junk = token_with(9, Some("junk"), json!({}));
+    let late = async {
+        tokio::time::sleep(SECOND / 2).await;
+        store.rotate(named(2));
+        let answer = ask(&keyring, &token(2)).await;
+        (answer, begin.elapsed())
+    };
+    let (junk, (answer, at)) = tokio::join!(ask(&keyring, &junk), late);
+    assert_eq!(junk, Err(VerifyErrorKind::UnknownKey));
+    (answer, at, store.fetches() - 1)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_while_a_refresh_runs_gets_one_that_began_after() {
+    // Where one is allowed within its time.
+    let (answer, at, refreshes) = late(UnknownKey::new().cool_down(3 * SECOND)).await;
+    assert_eq!((answer, refreshes), (Ok((2, 2)), 2));
+    assert!((4 * SECOND..=SECOND.mul_f64(4.4)).contains(&at), "{at:?}");
+    // By default it is not, and nobody waits for what does not come.
+    let (answer, at, refreshes) = late(UnknownKey::new()).await;
+    assert_eq!((answer, refreshes), (Err(VerifyErrorKind::UnknownKey), 1));
+    assert_eq!(at, SECOND);
 }
 
 #[tokio::test(start_paused = true)]

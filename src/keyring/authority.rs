@@ -29,7 +29,8 @@ pub(crate) trait Authority: Send + Sync {
     fn generation(&self) -> u64;
 
     /// See [`Shared::wait_for_key`](super::Shared::wait_for_key).
-    fn wait_for_key(&self, token: &[u8], policy: &Policy) -> Option<Waiter>;
+    fn wait_for_key(&self, token: &[u8], policy: &Policy, before: Option<Waiter>)
+    -> Option<Waiter>;
 
     fn has_jwt_key(&self) -> bool;
 
@@ -58,8 +59,13 @@ impl<T: Send + Sync + 'static> Authority for Keyring<T> {
         self.shared.snapshot().generation
     }
 
-    fn wait_for_key(&self, token: &[u8], policy: &Policy) -> Option<Waiter> {
-        self.shared.wait_for_key(token, policy)
+    fn wait_for_key(
+        &self,
+        token: &[u8],
+        policy: &Policy,
+        before: Option<Waiter>,
+    ) -> Option<Waiter> {
+        self.shared.wait_for_key(token, policy, before)
     }
 
     fn has_jwt_key(&self) -> bool {

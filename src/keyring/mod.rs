@@ -49,7 +49,9 @@ pub(crate) mod cache;
 
 mod unknown_key;
 pub use unknown_key::UnknownKey;
-pub(crate) use unknown_key::Waiter;
+
+mod gate;
+pub(crate) use gate::Waiter;
 
 mod self_test;
 

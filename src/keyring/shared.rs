@@ -13,12 +13,13 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::{
     Keyring,
     cache::TokenCache,
+    gate::{Gate, Waiter},
     in_flight::InFlight,
     ledger::{Candidate, Ledger, Windows, Withdrawn},
     refusals::Refusals,
     session_keys::SessionKeys,
     status::Health,
-    unknown_key::{Gate, UnknownKey, Waiter},
+    unknown_key::UnknownKey,
     verify::{Policy, may_be_of_new_key},
 };
 use crate::{
@@ -68,6 +69,16 @@ pub(crate) struct Settings {
     pub(crate) refresh_every: Duration,
     /// How long a key is needed after it has signed a token, leeway included.
     pub(crate) token_life: Duration,
+}
+
+impl Settings {
+    /// The lesser of the bounds on how long the source may be silent.
+    pub(crate) fn staleness_limit(&self) -> Option<Duration> {
+        self.max_staleness
+            .into_iter()
+            .chain(self.refuse_after)
+            .min()
+    }
 }
 
 pub(super) struct Books<T> {
@@ -178,9 +189,10 @@ impl<T> Shared<T> {
         now.mono.saturating_sub(answered)
     }
 
-    pub(crate) fn answered(&self, now: Now) {
-        self.last_answer
-            .store(as_nanos(now.mono), Ordering::Release);
+    /// What the source said so long ago it says still.
+    pub(crate) fn answered(&self, now: Now, age: Duration) {
+        let at = as_nanos(now.mono.saturating_sub(age));
+        self.last_answer.fetch_max(at, Ordering::AcqRel);
     }
 
     /// Publishes a proved view and returns its generation.
@@ -308,10 +320,11 @@ impl<T> Shared<T> {
             .unwrap_or_else(|_| Err(RefreshError::stopped()))
     }
 
-    /// A refresh has ended; those who asked for it are told after this.
-    pub(crate) fn note_refresh(&self, is_good: bool) {
+    /// A refresh has ended, and a store wants to be left alone for so long; those who asked for the
+    /// refresh are told after this.
+    pub(crate) fn note_refresh(&self, is_good: bool, rest: Duration) {
         if let Some(gate) = &self.gate {
-            gate.note(is_good);
+            gate.note(is_good, self.clock.now().mono, rest);
         }
     }
 
@@ -320,21 +333,26 @@ impl<T> Shared<T> {
     }
 
     /// A place to wait for the keys that a refresh may bring, for a token that was refused because of
-    /// its key alone. `None` where nothing is to be expected of one.
-    pub(crate) fn wait_for_key(&self, token: &[u8], policy: &Policy) -> Option<Waiter> {
+    /// its key alone; `before` is the place of one who has waited, in vain. `None` where nothing is to
+    /// be expected of one.
+    pub(crate) fn wait_for_key(
+        &self,
+        token: &[u8],
+        policy: &Policy,
+        before: Option<Waiter>,
+    ) -> Option<Waiter> {
         let gate = self.gate.as_ref()?;
         let now = self.clock.now();
-        if !gate.may_admit(now.mono) {
+        if before.is_none() && !gate.may_admit(now.mono) {
             return None;
         }
         let snapshot = self.snapshot();
-        may_be_of_new_key(token, &snapshot.keys, policy, now, gate.on_bad_signatures())
-            .then(|| {
-                gate.enter(now.mono, |end| {
-                    self.ask(Trigger::UnknownKey, Some(Reply::End(end)));
-                })
-            })
-            .flatten()
+        if !may_be_of_new_key(token, &snapshot.keys, policy, now, gate.on_bad_signatures()) {
+            return None;
+        }
+        gate.enter(before, now.mono, |end| {
+            self.ask(Trigger::UnknownKey, Some(Reply::End(end)));
+        })
     }
 
     /// For `try_each`: ends with the refresh under way or just over, or with a new one. It belongs to

@@ -12,7 +12,7 @@ use crate::{
     Secrets,
     keyring::{
         Authority, Judged, Waiter,
-        verify::{Verified, VerifyError, VerifyErrorKind, claimed_issuer, read_as},
+        verify::{Policy, Verified, VerifyError, VerifyErrorKind, claimed_issuer, read_as},
     },
 };
 
@@ -36,6 +36,19 @@ pub(super) enum View {
 pub(super) struct Refused {
     pub(super) refusal: Refusal,
     generation: u64,
+}
+
+impl Refused {
+    fn is_for_the_key(&self) -> bool {
+        matches!(
+            self.refusal.verify_error(),
+            Some(
+                VerifyErrorKind::UnknownKey
+                    | VerifyErrorKind::BadSignature
+                    | VerifyErrorKind::Unsupported
+            )
+        )
+    }
 }
 
 impl From<Refusal> for Refused {
@@ -131,29 +144,47 @@ impl<T: Send + Sync + 'static> Settings<T> {
 
     /// What may still make a token good that was refused for its key.
     pub(super) fn hope(&self, headers: &HeaderMap, refused: &Refused) -> Option<Hope> {
-        let (VerifyErrorKind::UnknownKey
-        | VerifyErrorKind::BadSignature
-        | VerifyErrorKind::Unsupported) = refused.refusal.verify_error()?
-        else {
+        if !refused.is_for_the_key() {
             return None;
-        };
+        }
         if self.trusted.is_empty() && !self.keyring.waits_for_keys() {
             return None;
         }
-        let Credentials::Token(token) = credentials(headers) else {
-            return None;
-        };
-        let (authority, policy, view): (&dyn Authority, _, _) = match self.judge_of(token).ok()? {
-            Judge::Own => (&self.keyring, &self.policy, View::Newest),
-            Judge::Other(issuer) => (&*issuer.authority, &issuer.policy, View::Pinned),
-        };
+        let (token, authority, policy, view) = self.authority_over(headers)?;
         let is_behind = || authority.generation() != refused.generation;
         let waiter = if is_behind() {
             None
         } else {
-            authority.wait_for_key(token, policy)
+            authority.wait_for_key(token, policy, None)
         };
         // The refresh that others waited for may have ended this very moment.
         (waiter.is_some() || is_behind()).then_some(Hope { waiter, view })
+    }
+
+    /// The same for a token that has waited for a refresh, which did not bring its key.
+    pub(super) fn hope_again(
+        &self,
+        headers: &HeaderMap,
+        refused: &Refused,
+        waiter: Waiter,
+    ) -> Option<Waiter> {
+        if !refused.is_for_the_key() {
+            return None;
+        }
+        let (token, authority, policy, _) = self.authority_over(headers)?;
+        authority.wait_for_key(token, policy, Some(waiter))
+    }
+
+    fn authority_over<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+    ) -> Option<(&'a [u8], &'a dyn Authority, &'a Policy, View)> {
+        let Credentials::Token(token) = credentials(headers) else {
+            return None;
+        };
+        Some(match self.judge_of(token).ok()? {
+            Judge::Own => (token, &self.keyring, &self.policy, View::Newest),
+            Judge::Other(issuer) => (token, &*issuer.authority, &issuer.policy, View::Pinned),
+        })
     }
 }

@@ -22,7 +22,7 @@
 //!
 //! # Layers
 //!
-//! Around the MCP service, inside of the layer that verifies tokens:
+//! Around the MCP service, inside of the layer that verifies tokens, [`McpLayer`]. It is made of
 //!
 //! * [`EndStreamsLayer`]: an event stream ends with the token that opened it.
 //! * [`ScopesLayer`]: which scopes a tool, a prompt or a resource needs.
@@ -33,6 +33,7 @@
 
 mod body;
 mod context;
+mod layer;
 mod message;
 mod principal;
 mod request_state;
@@ -44,6 +45,7 @@ mod with_secrets;
 pub use self::{
     body::BytesOr,
     context::SecretsContext,
+    layer::McpLayer,
     request_state::RequestStates,
     scopes::{ScopePolicy, ScopesLayer},
     session::{BindSessions, BindSessionsLayer, NoSessionKey, SessionBody, SessionFuture},

@@ -37,11 +37,13 @@
 //! |---|---|
 //! | `2026-07-28`, `Mcp-Method` and, where the method has one, `Mcp-Name` (decoded), each there once | these headers; the body is not touched |
 //! | the same, of `completion/complete`, `subscriptions/listen` or `resources/directory/read` where the policy is about prompts or resources | the body, which alone has the names |
+//! | the same, of `resources/subscribe` or `resources/unsubscribe`, without `Mcp-Name` | `Mcp-Method`: the version has them no more, and the server answers 404 |
 //! | any other, none, or headers that are missing, there twice or unreadable | the body |
 //!
 //! The headers of 2026-07-28 (Streamable HTTP, Standard MCP Request Headers) decide because rmcp answers 400 to a request
 //! whose body says something else; the tests of this crate hold it to that. In front of another server use
-//! [`always_read_bodies`](ScopesLayer::always_read_bodies).
+//! [`always_read_bodies`](ScopesLayer::always_read_bodies), and also where an `on_custom_request` of yours
+//! takes messages of these methods: rmcp hands it those whose body names nothing, whatever the headers say.
 //!
 //! A body is held whole, up to [`max_body_bytes`](ScopesLayer::max_body_bytes), and handed on as the same
 //! bytes. How long a client may take to send it is for the server that has the connection to limit. What

@@ -150,10 +150,10 @@ where
         &mut self,
         trigger: Trigger,
     ) -> Option<Result<Refreshed, RefreshError>> {
-        if trigger.wants_news() && catch(|| self.recipe.source.invalidate()).is_err() {
-            tracing::error!(source = self.source_name, "secrets_source_panicked");
+        if trigger.wants_news() {
+            self.invalidate_source();
         }
-        let fetched = match self.fetch().await {
+        let fetched = match self.fetch_lately_answered().await {
             Ok(fetched) => fetched,
             Err(error) => return Some(Err(error)),
         };
@@ -162,7 +162,7 @@ where
             let shared = self.shared.upgrade()?;
             self.held_back.note_stale(&fetched, now, &shared.events);
             if self.held_back.stale().is_empty() {
-                shared.answered(now);
+                shared.answered(now, fetched.age);
             }
             (shared.snapshot(), shared.events.clone())
         };
@@ -346,6 +346,27 @@ where
         answer
             .unwrap_or_else(|fault| Err(fault.into()))
             .map_err(|error| RefreshError::fetch(error, &self.source_name))
+    }
+
+    /// An answer from a source's memory that is on the way to count as stale is asked for anew: a
+    /// source that keeps its answers for long must not look like one that is silent.
+    async fn fetch_lately_answered(&self) -> Result<Versions, RefreshError> {
+        let fetched = self.fetch().await?;
+        let limit = self
+            .shared
+            .upgrade()
+            .and_then(|it| it.settings.staleness_limit());
+        if limit.is_none_or(|limit| fetched.age < limit / 2) {
+            return Ok(fetched);
+        }
+        self.invalidate_source();
+        self.fetch().await
+    }
+
+    fn invalidate_source(&self) {
+        if catch(|| self.recipe.source.invalidate()).is_err() {
+            tracing::error!(source = self.source_name, "secrets_source_panicked");
+        }
     }
 
     fn check_names(&self, versions: &Versions) -> Result<(), BuildError> {

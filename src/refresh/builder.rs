@@ -17,7 +17,7 @@ use crate::{
     event::{Event, Teller},
     guard::catch,
     keyring::{JwtKey, Keyring, Settings, UnknownKey, ledger::Windows},
-    source::{BoxSource, Source},
+    source::{BoxSource, Source, SourceError},
 };
 
 mod session;
@@ -27,9 +27,6 @@ use signing::Signing;
 
 /// The default overlap window, unless the refresh interval and the time limits ask for more.
 const OVERLAP: Duration = Duration::from_secs(900);
-
-/// The default window of a replaced session key, unless the overlap is longer.
-const SESSION_KEY_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
 /// The default time limit of a fetch and of a probe.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -328,7 +325,9 @@ where
     }
 
     /// Raises the event `secrets_stale` when no fetch has succeeded for this long, and shows it in
-    /// the status. Set it above `refresh_every`. Off by default; refuses nothing.
+    /// the status. Set it above `refresh_every`. What a source answers from memory does not count,
+    /// and where half of this time has passed the store itself is asked. Off by default; refuses
+    /// nothing.
     pub fn max_staleness(mut self, limit: Duration) -> Self {
         self.max_staleness = Some(limit);
         self
@@ -336,7 +335,7 @@ where
 
     /// Refuses every request with 503 when no fetch has succeeded for this long. A file that is
     /// missing, unreadable or not JSON is such a failure; a bundle that a later step refuses is
-    /// not. Off by default, because a store's outage is not ours; at least ten refresh intervals.
+    /// not. Counted as for [`max_staleness`](Self::max_staleness). Off by default, because a store's outage is not ours; at least ten refresh intervals.
     pub fn refuse_after(mut self, limit: Duration) -> Self {
         self.refuse_after = Some(limit);
         self
@@ -440,10 +439,12 @@ where
                 _ => Event::ReloadFailed(refused.clone()),
             });
             let pause = backoff.next();
-            if !may_pass(refused) || start.elapsed() + pause > self.start_budget {
+            let left = self.start_budget.saturating_sub(start.elapsed());
+            if !may_pass(refused) || pause > left {
                 return Err(error);
             }
-            tokio::time::sleep(pause).await;
+            let rest = refused.source_error().and_then(SourceError::retry_after);
+            tokio::time::sleep(pause.max(rest.unwrap_or_default().min(left))).await;
         };
         let (keyring, ends) = Keyring::open(
             first.candidate,
@@ -483,16 +484,8 @@ where
                 self.refresh_every, self.recipe.fetch_limit,
             )));
         }
+        let session_keys = session::window(self.session_key_window, overlap, least)?;
         self.signing.check(self.refresh_every, overlap)?;
-        let session_key_window = self
-            .session_key_window
-            .unwrap_or_else(|| SESSION_KEY_WINDOW.max(overlap));
-        if session_key_window < least {
-            return Err(BuildError::config(format!(
-                "session_key_window is {session_key_window:?}, which is less than {least:?}, the least \
-                 overlap that is allowed; with less, some process would still bind with a key when it ends",
-            )));
-        }
         if let Some(limit) = self.refuse_after
             && limit < self.refresh_every * 10
         {
@@ -504,7 +497,7 @@ where
         }
         Ok(Windows {
             overlap,
-            session_keys: session_key_window,
+            session_keys,
             max_pending: self.max_pending,
             release_previous_at_swap: self.release_previous_at_swap,
             activation_delay: self.signing.activation_delay(self.refresh_every),

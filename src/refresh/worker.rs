@@ -27,7 +27,7 @@ use crate::{
     guard::{catch, guarded},
     keyring::{FLIP_INTERVAL, Failure, Keyring, LoopEnds, Reply, Request, Shared},
     snapshot::Retired,
-    source::{BoxSource, Source},
+    source::{BoxSource, Source, SourceError},
 };
 
 /// While a pending version is seen the flip is near: it should be met in seconds.
@@ -205,13 +205,14 @@ where
 
     fn finish(&mut self, refresher: Refresher<Raw, T>, outcome: Result<Refreshed, RefreshError>) {
         let now = Instant::now();
-        self.poll_at = now + self.pause_after(&refresher, &outcome);
+        let rest = rest_wanted(&refresher, &outcome);
+        self.poll_at = now + self.pause_after(&refresher, &outcome, rest);
         let failed = outcome.as_ref().err().and_then(RefreshError::failed_step);
         let answered = failed != Some(Step::Fetch);
         self.flip_poll_at = answered.then(|| now + jittered(FLIP_INTERVAL));
         self.with_shared(|shared| {
             note_health(shared, &refresher, &outcome);
-            shared.note_refresh(outcome.is_ok());
+            shared.note_refresh(outcome.is_ok(), rest);
         });
         self.refresher = Some(refresher);
         for reply in self.answering.drain(..) {
@@ -227,6 +228,7 @@ where
         &mut self,
         refresher: &Refresher<Raw, T>,
         outcome: &Result<Refreshed, RefreshError>,
+        rest: Duration,
     ) -> Duration {
         let mut pause = jittered(self.interval);
         // After a fetch that failed, no version is known to wait.
@@ -244,7 +246,9 @@ where
             self.backoff.reset();
             return pause;
         }
-        pause.min(self.backoff.next())
+        // All replicas are told the same time.
+        let rest = rest.mul_f64(1.0 + 0.1 * fastrand::f64());
+        pause.min(self.backoff.next().max(rest))
     }
 
     fn flip_is_near(&self) -> bool {
@@ -316,6 +320,24 @@ where
             f(&shared);
         }
     }
+}
+
+/// For how long a store that failed asks to be left alone.
+fn rest_wanted<Raw, T>(
+    refresher: &Refresher<Raw, T>,
+    outcome: &Result<Refreshed, RefreshError>,
+) -> Duration
+where
+    Raw: DeserializeOwned + Send + Sync + 'static,
+    T: Send + Sync + 'static,
+{
+    let failed = outcome.as_ref().err().and_then(RefreshError::source_error);
+    let parts = refresher.stale_parts().iter().map(|part| &part.error);
+    let rests = failed
+        .into_iter()
+        .chain(parts)
+        .filter_map(SourceError::retry_after);
+    rests.max().unwrap_or_default().min(FAR)
 }
 
 fn note_health<Raw, T>(

@@ -1,6 +1,6 @@
 //! Why a source could not answer.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use crate::guard::Fault;
 
@@ -81,6 +81,7 @@ impl SourceErrorKind {
 pub struct SourceError {
     kind: SourceErrorKind,
     message: Arc<str>,
+    retry_after: Option<Duration>,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -91,8 +92,19 @@ impl SourceError {
         Self {
             kind,
             message: message.into(),
+            retry_after: None,
             source: None,
         }
+    }
+
+    /// Says for how long the store asks to be left alone, as HTTP's `Retry-After` does. The keyring
+    /// waits so long before it asks again by itself, or for a token of an unknown key; never longer than
+    /// one refresh interval, and at the start never beyond its budget. A refresh that somebody asks
+    /// for does not wait.
+    #[must_use]
+    pub fn with_retry_after(mut self, pause: Duration) -> Self {
+        self.retry_after = Some(pause);
+        self
     }
 
     /// Adds the error below this one, for [`Error::source`].
@@ -107,6 +119,7 @@ impl SourceError {
         Self {
             kind: self.kind,
             message: format!("part `{part}`: {}", self.message).into(),
+            retry_after: self.retry_after,
             source: self.source.clone(),
         }
     }
@@ -115,6 +128,12 @@ impl SourceError {
     #[must_use]
     pub fn kind(&self) -> SourceErrorKind {
         self.kind
+    }
+
+    /// For how long the store asks to be left alone, where it does.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 }
 
@@ -141,11 +160,13 @@ impl fmt::Debug for SourceError {
         let Self {
             kind,
             message,
+            retry_after,
             source,
         } = self;
         f.debug_struct("SourceError")
             .field("kind", kind)
             .field("message", message)
+            .field("retry_after", retry_after)
             .field("has_source", &source.is_some())
             .finish()
     }

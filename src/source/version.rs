@@ -1,6 +1,11 @@
 //! One immutable value of a secret, and the answer that names all of them at one moment.
 
-use std::{borrow::Borrow, fmt, sync::Arc, time::SystemTime};
+use std::{
+    borrow::Borrow,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use zeroize::Zeroizing;
 
@@ -251,6 +256,8 @@ pub struct Versions {
     pub(crate) previous: Side,
     pub(crate) pending: Side,
     pub(crate) degraded: bool,
+    /// How long ago the store said so.
+    pub(crate) age: Duration,
     /// What it was composed of, in name order; empty for a secret of its own.
     pub(crate) parts: Vec<Part>,
 }
@@ -265,6 +272,7 @@ impl Versions {
             previous: Side::Absent,
             pending: Side::Absent,
             degraded: false,
+            age: Duration::ZERO,
             parts: Vec::new(),
         }
     }
@@ -320,6 +328,15 @@ impl Versions {
     #[must_use]
     pub fn degraded(mut self) -> Self {
         self.degraded = true;
+        self
+    }
+
+    /// Says that this is what the store answered so long ago, and that it was not asked again: for a
+    /// source that answers from memory while its last answer is fresh. What the keyring tells and
+    /// bounds as [staleness](crate::Builder::max_staleness) is counted from the store's own answer.
+    #[must_use]
+    pub fn answered_ago(mut self, age: Duration) -> Self {
+        self.age = age;
         self
     }
 

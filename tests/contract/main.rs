@@ -3,7 +3,7 @@
 //!
 //! To add a source, implement [`Harness`](harness::Harness) for its store in a file of its own,
 //! with a line `source_contract!` there. `Jwks` is not among them: what it serves is a set of keys, and has
-//! no stages; `tests/jwks` tells what holds for it.
+//! no stages; `tests/jwks/contract.rs` has what of this holds without.
 #![allow(clippy::unwrap_used)]
 
 #[macro_use]

@@ -4,7 +4,7 @@ use serde_json::json;
 use tower_secrets::source::{Jwks, Source, SourceErrorKind};
 
 use crate::{
-    ask,
+    SECOND, ask, builder,
     idp::{Answer, KeyServer, SigningKey, set},
     keyring,
 };
@@ -59,6 +59,62 @@ async fn a_page_at_one_place_is_no_reason_to_stop_looking() {
     server.put(RFC_8414, Answer::ok("<html>welcome</html>"));
     server.put(OPENID, metadata(&server, &issuer));
     Jwks::discover(&issuer).fetch().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_next_place_is_asked_whatever_is_wrong_with_one() {
+    let a = SigningKey::new("a");
+    let server = KeyServer::serving(&[&a]).await;
+    let issuer = format!("{}/realms/a", server.origin);
+    server.put(OPENID, metadata(&server, &issuer));
+    let keyless = json!({ "issuer": issuer }).to_string();
+    for wrong in [
+        Answer::ok(keyless),
+        metadata(&server, "https://other.example"),
+        Answer::new(500, ""),
+        Answer::hanging(),
+    ] {
+        server.put(RFC_8414, wrong);
+        let source = Jwks::discover(&issuer);
+        source.set_fetch_limit(SECOND);
+        let begin = std::time::Instant::now();
+        source.fetch().await.unwrap();
+        assert!(begin.elapsed() < SECOND);
+    }
+}
+
+#[tokio::test]
+async fn the_error_is_the_one_that_says_most() {
+    let server = KeyServer::start().await;
+    let issuer = format!("{}/realms/a", server.origin);
+    for (answer, kind) in [
+        (Answer::ok("<html>"), SourceErrorKind::Malformed),
+        (Answer::new(503, ""), SourceErrorKind::Unavailable),
+        (Answer::hanging(), SourceErrorKind::TimedOut),
+    ] {
+        server.put(RFC_8414, answer);
+        let source = Jwks::discover(&issuer);
+        source.set_fetch_limit(SECOND);
+        let error = source.fetch().await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(RFC_8414), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn metadata_that_hang_leave_time_for_the_keys_at_the_place_that_is_known() {
+    let (a, b) = (SigningKey::new("a"), SigningKey::new("b"));
+    let server = KeyServer::serving(&[&a]).await;
+    let issuer = server.origin.clone();
+    let place = "/.well-known/openid-configuration";
+    server.put(place, metadata(&server, &issuer));
+    let keyring = builder(Jwks::discover(&issuer)).fetch_limit(SECOND);
+    let keyring = keyring.build().await.unwrap();
+    server.put("/keys", Answer::new(500, ""));
+    assert!(keyring.refresh().await.is_err());
+    server.put(place, Answer::hanging());
+    server.put("/keys", Answer::ok(set(&[&a, &b])));
+    assert!(keyring.refresh().await.unwrap().is_swapped());
 }
 
 #[tokio::test]

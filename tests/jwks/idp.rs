@@ -67,6 +67,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Bytes,
+    hangs: bool,
 }
 
 impl Answer {
@@ -79,6 +80,15 @@ impl Answer {
             status: StatusCode::from_u16(status).unwrap(),
             headers: Vec::new(),
             body: body.into(),
+            hangs: false,
+        }
+    }
+
+    /// One that never comes.
+    pub(crate) fn hanging() -> Self {
+        Self {
+            hangs: true,
+            ..Self::ok("")
         }
     }
 
@@ -87,9 +97,17 @@ impl Answer {
         self
     }
 
-    fn etag(&self) -> Option<&str> {
-        let etag = self.headers.iter().find(|(name, _)| *name == "etag");
-        etag.map(|(_, value)| &**value)
+    fn header(&self, name: &str) -> Option<&str> {
+        let header = self.headers.iter().find(|(other, _)| *other == name);
+        header.map(|(_, value)| &**value)
+    }
+
+    /// Whether a request with these conditions need not be told it again.
+    fn is_known_to(&self, seen: &Seen) -> bool {
+        let holds = |name, condition: &Option<String>| {
+            self.header(name).is_some() && self.header(name) == condition.as_deref()
+        };
+        holds("etag", &seen.if_none_match) || holds("last-modified", &seen.if_modified_since)
     }
 }
 
@@ -98,7 +116,24 @@ impl Answer {
 pub(crate) struct Seen {
     pub(crate) path: String,
     pub(crate) if_none_match: Option<String>,
+    pub(crate) if_modified_since: Option<String>,
     pub(crate) status: u16,
+}
+
+impl Seen {
+    /// Before it is answered.
+    fn of(request: &Request) -> Self {
+        let header = |name: &str| {
+            let value = request.headers().get(name)?;
+            Some(value.to_str().unwrap().to_owned())
+        };
+        Self {
+            path: request.uri().path().to_owned(),
+            if_none_match: header("if-none-match"),
+            if_modified_since: header("if-modified-since"),
+            status: 0,
+        }
+    }
 }
 
 struct Shared {
@@ -184,9 +219,7 @@ impl Drop for KeyServer {
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     shared.requests.send_modify(|requests| *requests += 1);
-    let path = request.uri().path().to_owned();
-    let if_none_match = request.headers().get("if-none-match");
-    let if_none_match = if_none_match.map(|etag| etag.to_str().unwrap().to_owned());
+    let mut seen = Seen::of(&request);
     let delay = *lock(&shared.delay);
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
@@ -194,17 +227,17 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let mut held = shared.held.subscribe();
     held.wait_for(|held| !held).await.unwrap();
     let answers = lock(&shared.answers).clone();
-    let found = answers.into_iter().find(|(other, _)| *other == path);
+    let found = answers.into_iter().find(|(path, _)| *path == seen.path);
     let mut answer = found.map_or_else(|| Answer::new(404, "no such page"), |(_, answer)| answer);
-    if answer.etag().is_some() && answer.etag() == if_none_match.as_deref() {
+    if answer.hangs {
+        std::future::pending::<()>().await;
+    }
+    if answer.is_known_to(&seen) {
         answer.status = StatusCode::NOT_MODIFIED;
         answer.body = Bytes::new();
     }
-    lock(&shared.seen).push(Seen {
-        path,
-        if_none_match,
-        status: answer.status.as_u16(),
-    });
+    seen.status = answer.status.as_u16();
+    lock(&shared.seen).push(seen);
     let mut response = Response::new(Body::from(answer.body));
     *response.status_mut() = answer.status;
     for (name, value) in answer.headers {

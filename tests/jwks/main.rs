@@ -11,7 +11,9 @@ use tower_secrets::{
     source::{Jwks, Source, Stage},
 };
 
+mod caching;
 mod chaos;
+mod contract;
 mod discovery;
 mod http_rules;
 mod idp;
@@ -19,6 +21,7 @@ mod issuers;
 mod polling;
 mod providers;
 mod real_provider;
+mod scopes;
 mod withdrawn;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -8,6 +8,10 @@ mod aws;
 mod http;
 #[cfg(feature = "jwks")]
 mod identity_provider;
+mod inspector;
+#[allow(dead_code, reason = "the conformance suite uses more of it")]
+#[path = "../support/node.rs"]
+mod node;
 mod process;
 mod python;
 mod rotation;

@@ -1,7 +1,7 @@
 // An OpenID provider on loopback whose keys rotate: oidc-provider, made anew for each set of keys as
 // a restart makes it, behind one port.
 //
-// It prints `issuer URL`. Each line on stdin is an order: `add` makes a new key of each algorithm, which
+// It listens on PORT, or on a free one, and prints `issuer URL`. Each line on stdin is an order: `add` makes a new key of each algorithm, which
 // sign from then on, `withdraw` forgets all but the newest; each is answered with `keys KID..`.
 // It ends with stdin.
 
@@ -68,7 +68,7 @@ function serve(issuer) {
 }
 
 const server = createServer((request, response) => handle(request, response));
-server.listen(0, '127.0.0.1', () => {
+server.listen(Number(process.env.PORT ?? 0), '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
   keys = newKeys();
   serve(issuer);

@@ -194,6 +194,21 @@ async fn a_pending_key_verifies_before_its_flip() {
 }
 
 #[tokio::test]
+async fn a_rollback_brings_the_old_key_back_under_a_new_number() {
+    let Some(bao) = Bao::dev() else { return };
+    bao.put("app", bundle(1)).await;
+    let keyring = keyring(Vault::new(&bao.client(), "app")).await;
+    let first = support::token(&keyring.signer());
+    bao.put("app", bundle(2)).await;
+    keyring.refresh().await.unwrap();
+    assert_eq!(support::ask(&keyring, &first).await, Ok(Stage::Previous));
+    bao.run(&["kv", "rollback", "-version=1", "secret/app"]);
+    keyring.refresh().await.unwrap();
+    assert!(keyring.current().version().as_str().starts_with("3@"));
+    assert_eq!(support::ask(&keyring, &first).await, Ok(Stage::Current));
+}
+
+#[tokio::test]
 async fn a_custom_authority_is_trusted_and_no_other() {
     let Some(bao) = Bao::dev_tls() else { return };
     let pem = bao.authority();

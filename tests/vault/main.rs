@@ -8,6 +8,8 @@ mod support;
 mod server;
 mod tap;
 
+#[cfg(all(feature = "file", feature = "jwks"))]
+mod bundle;
 mod database;
 mod faults;
 mod kubernetes;

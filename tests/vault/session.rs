@@ -231,6 +231,41 @@ async fn a_token_that_just_logged_in_is_known_though_it_may_not_look_at_itself()
 }
 
 #[tokio::test]
+async fn a_permission_taken_from_a_token_that_may_not_look_at_itself_costs_one_login() {
+    let Some(bao) = bao().await else { return };
+    let auth = app_role(&bao, "1h", "2h").await;
+    let role = json!({ "token_no_default_policy": true });
+    bao.write("auth/approle/role/app", role).await;
+    let tap = Tap::open(bao.port()).await;
+    let source = Vault::new(&client(&tap, auth), "app");
+    source.fetch().await.unwrap();
+    bao.policy("app", r#"path "nothing" { capabilities = ["read"] }"#)
+        .await;
+    tap.calls();
+    const METADATA: &str = "GET secret/metadata/app";
+    const LOOK_UP: &str = "GET auth/token/lookup-self";
+    const LOGIN: &str = "POST auth/approle/login";
+    for expected in [
+        &[METADATA, LOOK_UP, LOGIN, METADATA, LOOK_UP][..],
+        &[METADATA],
+        &[METADATA],
+    ] {
+        let error = source.fetch().await.unwrap_err();
+        assert_eq!(error.kind(), SourceErrorKind::PermissionDenied, "{error}");
+        assert_eq!(tap.calls(), expected);
+    }
+
+    // It works again, and a dead token is met by a login again.
+    bao.policy("app", READ_APP).await;
+    source.fetch().await.unwrap();
+    tap.calls();
+    bao.write("sys/leases/revoke-prefix/auth/approle", json!({}))
+        .await;
+    source.fetch().await.unwrap();
+    assert_eq!(tap.calls(), [METADATA, LOOK_UP, LOGIN, METADATA]);
+}
+
+#[tokio::test]
 async fn a_wrong_secret_id_is_refused_and_not_told() {
     let Some(bao) = bao().await else { return };
     app_role(&bao, "1h", "1h").await;

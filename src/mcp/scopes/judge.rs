@@ -23,10 +23,12 @@ pub(super) fn by_headers<'p>(policy: &'p ScopePolicy, headers: &HeaderMap) -> Op
                 return None;
             }
         }
-        names @ (Names::Tool | Names::Prompt | Names::Resource) => {
-            let name = headers::name(headers)?;
-            policy.add_target(names.target(&name)?, &mut needs);
-        }
+        names @ (Names::Tool | Names::Prompt | Names::Resource) => match headers::name(headers) {
+            Some(name) => policy.add_target(names.target(&name)?, &mut needs),
+            // A server of this version is to say that, whatever is named.
+            None if headers::is_removed(method) => {}
+            None => return None,
+        },
     }
     Some(needs)
 }

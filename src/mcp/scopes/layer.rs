@@ -41,13 +41,17 @@ impl ScopesLayer {
     /// # Errors
     /// When a scope of the policy is none.
     pub fn new(policy: ScopePolicy) -> Result<Self, InvalidScope> {
-        Ok(Self {
+        policy.valid().map(Self::asking)
+    }
+
+    fn asking(policy: ScopePolicy) -> Self {
+        Self {
             rules: Arc::new(Rules {
-                policy: policy.valid()?,
+                policy,
                 max_body_bytes: 4 * 1024 * 1024,
                 always_read_bodies: false,
             }),
-        })
+        }
     }
 
     /// How many bytes of a body are held while it is read; a longer one is answered with 413. It is for
@@ -62,6 +66,13 @@ impl ScopesLayer {
     pub fn always_read_bodies(mut self) -> Self {
         Arc::make_mut(&mut self.rules).always_read_bodies = true;
         self
+    }
+}
+
+/// A layer that asks for nothing.
+impl Default for ScopesLayer {
+    fn default() -> Self {
+        Self::asking(ScopePolicy::new())
     }
 }
 
@@ -94,7 +105,7 @@ enum Decided {
 impl Rules {
     fn before_body<B>(&self, request: &Request<B>) -> Decided {
         // Messages to a server are POSTed; GET and DELETE carry none.
-        if request.method() != Method::POST {
+        if request.method() != Method::POST || self.policy.is_empty() {
             return Decided::Pass;
         }
         let (headers, extensions) = (request.headers(), request.extensions());

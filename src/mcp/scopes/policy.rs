@@ -198,6 +198,12 @@ impl ScopePolicy {
             || !(resources.rules.is_empty() && resources.others.is_empty())
     }
 
+    /// Whether no message needs anything.
+    pub(super) fn is_empty(&self) -> bool {
+        let is_about_tools = !(self.tools.listed.is_empty() && self.tools.others.is_empty());
+        self.methods.is_empty() && !is_about_tools && !self.is_about_prompts_or_resources()
+    }
+
     /// Adds what a message needs.
     pub(super) fn add_method<'p>(&'p self, method: &str, needs: &mut Needs<'p>) {
         match self.methods.get(method) {

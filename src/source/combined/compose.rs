@@ -33,6 +33,11 @@ pub(crate) fn compose(parts: Vec<Part>) -> Versions {
         previous: side(&parts, |versions| &versions.previous),
         pending: side(&parts, |versions| &versions.pending),
         degraded: parts.iter().any(|part| part.versions.degraded),
+        age: parts
+            .iter()
+            .map(|part| part.versions.age)
+            .max()
+            .unwrap_or_default(),
         parts,
     }
 }

@@ -1,7 +1,10 @@
 //! From an issuer to the place of its keys: RFC 8414 and OpenID Connect Discovery 1.0.
 
+use std::time::Duration;
+
 use reqwest::Url;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::http_get::{Answer, Http, shown_text};
 use crate::source::{SourceError, SourceErrorKind};
@@ -13,26 +16,44 @@ struct Metadata {
     jwks_uri: Option<String>,
 }
 
-/// Asks the well-known places in turn.
+/// Asks the well-known places in turn, until one is of this issuer and names its keys. Each gets an
+/// equal share of the time that is left, so that one that hangs does not stand for all.
 ///
 /// # Errors
-/// When none answers with metadata, when they are of another issuer, or name no `jwks_uri`.
-pub(super) async fn jwks_uri(http: &Http, issuer: &str) -> Result<String, SourceError> {
-    let mut last = None;
-    for place in well_known(issuer)? {
-        match metadata(http, &place).await {
-            Ok(metadata) => return uri_of(metadata, issuer, &place),
-            // The host does not answer at all; its other places will not either.
-            Err(error) if error.kind() == SourceErrorKind::TimedOut => return Err(error),
-            Err(error) => last = Some(error),
+/// When none answers so within `limit`: the last of the reasons that say most.
+pub(super) async fn jwks_uri(
+    http: &Http,
+    issuer: &str,
+    limit: Duration,
+) -> Result<String, SourceError> {
+    let ends = Instant::now() + limit;
+    let mut places = well_known(issuer)?.into_iter();
+    let mut told: Option<SourceError> = None;
+    while let Some(place) = places.next() {
+        let left = ends.saturating_duration_since(Instant::now());
+        let share = left.div_f64((places.len() + 1) as f64);
+        let answer = metadata(http, &place, share).await;
+        match answer.and_then(|metadata| uri_of(metadata, issuer, &place)) {
+            Ok(uri) => return Ok(uri),
+            Err(error) if told.as_ref().is_some_and(|it| weight(it) > weight(&error)) => {}
+            Err(error) => told = Some(error),
         }
     }
     // There is at least one place.
-    Err(last.unwrap_or_else(|| malformed(issuer, "has no well-known place")))
+    Err(told.unwrap_or_else(|| malformed(issuer, "has no well-known place")))
 }
 
-async fn metadata(http: &Http, place: &str) -> Result<Metadata, SourceError> {
-    match http.get(place, None).await? {
+/// What may be over soon says more than what stays wrong, and an absence says least.
+fn weight(error: &SourceError) -> u8 {
+    match error.kind() {
+        SourceErrorKind::NotFound => 0,
+        kind if kind.is_lasting() => 1,
+        _ => 2,
+    }
+}
+
+async fn metadata(http: &Http, place: &str, limit: Duration) -> Result<Metadata, SourceError> {
+    match http.get(place, None, limit).await? {
         Answer::Body(_, body) => serde_json::from_slice(&body)
             .map_err(|_| malformed(place, "answered with something that is no metadata")),
         Answer::NotModified(_) => Err(malformed(place, "answered 304 to nothing")),

@@ -1,14 +1,21 @@
-//! For how long an answer may be used again: `Cache-Control` (RFC 9111).
+//! What the headers of an answer say of the next request: when it is due, and on which condition.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{
-    HeaderMap,
-    header::{AGE, CACHE_CONTROL},
+    HeaderMap, HeaderName, HeaderValue,
+    header::{
+        AGE, CACHE_CONTROL, DATE, ETAG, EXPIRES, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+        RETRY_AFTER,
+    },
 };
 
-/// What the server says of its answer's age and end: `max-age` less `Age`. `None` where it says
-/// nothing, or that each use should ask (`no-cache`, `no-store`, `max-age=0`).
+/// The header that turns a request into a conditional one.
+pub(super) type Condition = (HeaderName, HeaderValue);
+
+/// What the server says of its answer's age and end (RFC 9111, section 4.2.1): `max-age`, else
+/// `Expires` less `Date`, and less `Age`. `None` where it says nothing, or that each use should ask
+/// (`no-cache`, `no-store`, `max-age=0`).
 pub(super) fn lifetime(headers: &HeaderMap) -> Option<Duration> {
     let mut max_age = None;
     for directive in directives(headers) {
@@ -23,10 +30,46 @@ pub(super) fn lifetime(headers: &HeaderMap) -> Option<Duration> {
             max_age = Some(max_age.map_or(seconds, |other: u64| other.min(seconds)));
         }
     }
-    let age = headers.get(AGE).and_then(|age| age.to_str().ok());
-    let age = age.and_then(|age| seconds(age.trim())).unwrap_or(0);
-    let left = max_age?.saturating_sub(age);
+    let lifetime = max_age.or_else(|| Some(until(headers, EXPIRES)?.as_secs()))?;
+    let age = text(headers, AGE).and_then(seconds).unwrap_or(0);
+    let left = lifetime.saturating_sub(age);
     (left > 0).then(|| Duration::from_secs(left))
+}
+
+/// How long the server asks to be left alone (RFC 9110, section 10.2.3).
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let delay = text(headers, RETRY_AFTER).and_then(seconds);
+    delay
+        .map(Duration::from_secs)
+        .or_else(|| until(headers, RETRY_AFTER))
+}
+
+/// What lets the server say that nothing has changed: the `ETag`, else `Last-Modified`.
+pub(super) fn condition(headers: &HeaderMap) -> Option<Condition> {
+    if let Some(etag) = headers.get(ETAG) {
+        return Some((IF_NONE_MATCH, etag.clone()));
+    }
+    // A second change within the same second leaves the date as it is, and a withdrawn key would go
+    // unnoticed (RFC 9110, section 8.8.2.2).
+    let modified = date(headers, LAST_MODIFIED)?;
+    let is_settled = modified < date(headers, DATE)?;
+    let value = headers.get(LAST_MODIFIED).filter(|_| is_settled)?;
+    Some((IF_MODIFIED_SINCE, value.clone()))
+}
+
+/// From the server's own `Date`, so that its clock need not agree with ours, to the one in this
+/// header. `None` where that is over, or is no date.
+fn until(headers: &HeaderMap, name: HeaderName) -> Option<Duration> {
+    let sent = date(headers, DATE).unwrap_or_else(SystemTime::now);
+    date(headers, name)?.duration_since(sent).ok()
+}
+
+fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
+    httpdate::parse_http_date(text(headers, name)?).ok()
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    Some(headers.get(name)?.to_str().ok()?.trim())
 }
 
 fn directives(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -47,18 +90,23 @@ fn seconds(digits: &str) -> Option<u64> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use http::{HeaderName, HeaderValue};
-
     use super::*;
 
     type Lines = [(&'static str, &'static str)];
 
-    fn lifetime_of(lines: &Lines) -> Option<u64> {
+    const NINE: &str = "Fri, 27 Nov 2026 09:00:00 GMT";
+    const TEN: &str = "Fri, 27 Nov 2026 10:00:00 GMT";
+
+    fn headers(lines: &Lines) -> HeaderMap {
         let line = |(name, value): &(&'static str, &'static str)| {
             let value = HeaderValue::from_str(value).unwrap();
             (HeaderName::from_static(name), value)
         };
-        lifetime(&lines.iter().map(line).collect()).map(|it| it.as_secs())
+        lines.iter().map(line).collect()
+    }
+
+    fn lifetime_of(lines: &Lines) -> Option<u64> {
+        lifetime(&headers(lines)).map(|it| it.as_secs())
     }
 
     #[test]
@@ -97,9 +145,80 @@ mod tests {
                 &[("cache-control", "max-age=99999999999999999999")],
                 Some(u64::from(u32::MAX)),
             ),
+            (&[("expires", TEN), ("date", NINE)], Some(3600)),
+            (
+                &[("expires", TEN), ("date", NINE), ("age", "600")],
+                Some(3000),
+            ),
+            (&[("expires", NINE), ("date", TEN)], None),
+            (&[("expires", "0"), ("date", NINE)], None),
+            // Without `Date` it counts from now, which is later.
+            (&[("expires", "Fri, 27 Nov 2020 10:00:00 GMT")], None),
+            (
+                &[
+                    ("cache-control", "max-age=60"),
+                    ("expires", TEN),
+                    ("date", NINE),
+                ],
+                Some(60),
+            ),
+            (
+                &[
+                    ("cache-control", "public"),
+                    ("expires", TEN),
+                    ("date", NINE),
+                ],
+                Some(3600),
+            ),
+            (
+                &[
+                    ("cache-control", "no-cache"),
+                    ("expires", TEN),
+                    ("date", NINE),
+                ],
+                None,
+            ),
         ];
         for (headers, expected) in table {
             assert_eq!(lifetime_of(headers), *expected, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_a_delay_or_a_date() {
+        for (lines, expected) in [
+            (&[][..], None),
+            (&[("retry-after", "120")], Some(120)),
+            (&[("retry-after", "0")], Some(0)),
+            (&[("retry-after", TEN), ("date", NINE)], Some(3600)),
+            (&[("retry-after", NINE), ("date", TEN)], None),
+            (&[("retry-after", "soon")], None),
+            (&[("retry-after", "-5")], None),
+        ] {
+            let found = retry_after(&headers(lines)).map(|it| it.as_secs());
+            assert_eq!(found, expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn an_etag_goes_before_a_date_and_a_date_must_be_settled() {
+        for (lines, expected) in [
+            (&[][..], None),
+            (
+                &[("etag", "\"1\""), ("last-modified", NINE), ("date", TEN)],
+                Some((IF_NONE_MATCH, "\"1\"")),
+            ),
+            (
+                &[("last-modified", NINE), ("date", TEN)],
+                Some((IF_MODIFIED_SINCE, NINE)),
+            ),
+            (&[("last-modified", NINE), ("date", NINE)], None),
+            (&[("last-modified", NINE)], None),
+            (&[("last-modified", "once"), ("date", TEN)], None),
+        ] {
+            let found = condition(&headers(lines));
+            let expected = expected.map(|(name, it)| (name, HeaderValue::from_static(it)));
+            assert_eq!(found, expected, "{lines:?}");
         }
     }
 }

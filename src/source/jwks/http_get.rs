@@ -3,11 +3,12 @@
 use std::{error::Error, net::IpAddr, sync::Arc, time::Duration};
 
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
-    header::{ACCEPT, CONTENT_TYPE, IF_NONE_MATCH},
+    HeaderMap, StatusCode,
+    header::{ACCEPT, CONTENT_TYPE},
 };
 use reqwest::{Client, Response, Url, redirect};
 
+use super::fresh::{Condition, retry_after};
 use crate::source::{SourceError, SourceErrorKind};
 
 /// The longest body that is read.
@@ -15,8 +16,7 @@ const MAX_BYTES: usize = 1024 * 1024;
 
 const MAX_REDIRECTS: usize = 3;
 
-/// The keyring's `fetch_limit` bounds the whole; a server that does not even accept should not use
-/// it up.
+/// A server that does not even accept should not use up a long `fetch_limit`.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// How much of a content type an error shows.
@@ -58,31 +58,37 @@ impl Http {
     }
 
     /// # Errors
-    /// When there is no answer, another status than 200 and 304, or more than 1 MiB.
+    /// When there is no whole answer within `limit`, another status than 200 and 304, or more than
+    /// 1 MiB.
     pub(super) async fn get(
         &self,
         url: &str,
-        etag: Option<&HeaderValue>,
+        condition: Option<&Condition>,
+        limit: Duration,
     ) -> Result<Answer, SourceError> {
         let url = checked(url, self.allow_http)?;
         let place = shown(&url);
         let mut request = self
             .client
             .get(url)
+            .timeout(limit)
             .header(ACCEPT, "application/jwk-set+json, application/json");
-        if let Some(etag) = etag {
-            request = request.header(IF_NONE_MATCH, etag);
+        if let Some((name, value)) = condition {
+            request = request.header(name, value);
         }
         let answered = request.send().await;
         let mut response = answered.map_err(|error| unanswered(&place, error))?;
         let headers = std::mem::take(response.headers_mut());
         match response.status() {
-            StatusCode::NOT_MODIFIED if etag.is_some() => Ok(Answer::NotModified(headers)),
+            StatusCode::NOT_MODIFIED if condition.is_some() => Ok(Answer::NotModified(headers)),
             StatusCode::OK => Ok(Answer::Body(headers, read(&place, response).await?)),
-            status => Err(SourceError::new(
-                kind_of(status),
-                format!("{place} answered {status}"),
-            )),
+            status => {
+                let error = SourceError::new(kind_of(status), format!("{place} answered {status}"));
+                Err(match rest(status, &headers) {
+                    Some(rest) => error.with_retry_after(rest),
+                    None => error,
+                })
+            }
         }
     }
 }
@@ -172,6 +178,12 @@ pub(super) fn shown_text(text: &str) -> Arc<str> {
 pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     Some(text.chars().take(SHOWN_CHARS).collect())
+}
+
+fn rest(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+    matches!(status.as_u16(), 429 | 503)
+        .then(|| retry_after(headers))
+        .flatten()
 }
 
 fn kind_of(status: StatusCode) -> SourceErrorKind {

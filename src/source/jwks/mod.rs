@@ -41,11 +41,16 @@
 //!
 //! | | |
 //! |---|---|
-//! | each [`refresh_every`](crate::Builder::refresh_every) | one request, with `If-None-Match` where the server gave an `ETag`; a 304 costs no parsing |
-//! | while the last answer is fresh | none. Freshness is `max-age` less `Age`, between [`min_freshness`](Jwks::min_freshness) and [`max_freshness`](Jwks::max_freshness); an answer without `max-age` is never fresh |
+//! | each [`refresh_every`](crate::Builder::refresh_every) | one request, with `If-None-Match` where the server gave an `ETag`, else with `If-Modified-Since` where its `Last-Modified` is before its `Date`; a 304 costs no parsing |
+//! | while the last answer is fresh | none. Freshness is `max-age`, else `Expires` less `Date`, less `Age`, between [`min_freshness`](Jwks::min_freshness) and [`max_freshness`](Jwks::max_freshness); an answer without either is never fresh, nor is one with `no-cache` or `no-store` |
 //! | when freshness ends before the interval does | one request, then |
+//! | after a 429 or 503 with `Retry-After` | none before that, but for who asks: not sooner than after another failure, and no later than `max_freshness` and the interval |
 //! | somebody asked (`refresh()`, SIGHUP) | one request, fresh or not |
 //! | a token of an unknown key, or one that does not fit the key that it names | one request in each cool-down of 10 s, shared by all who wait: [`Builder::refresh_on_unknown_key`](crate::Builder::refresh_on_unknown_key), which is on for this source, because providers sign with a new key at once and expect that it is fetched |
+//!
+//! To find the keys of an issuer takes up to three requests before, at the well-known places, each with
+//! a share of the [time limit](crate::Builder::fetch_limit): what is wrong at one, a silence included, is
+//! no reason not to ask the next.
 //!
 //! # What is refused
 //!
@@ -57,7 +62,8 @@
 //!   verify. The keys at hand stay, and the event `secrets_reload_error` or `secrets_reload_failed` says why.
 //! * Single keys: those for encryption, silently; those that are not usable, with
 //!   `secrets_key_skipped`; and a secret or private key, with the event `secrets_jwks_secret_served`
-//!   (error): what everybody can read, everybody could sign with.
+//!   (error, once for a set, with how many there are and the first three names): what everybody can read,
+//!   everybody could sign with.
 //!
 //! # When the key server fails
 //!
@@ -74,7 +80,8 @@
 //!
 //! How long the keys may be used without a word from the server is not bounded by default, because
 //! an outage there is not one here: see [`max_staleness`](crate::Builder::max_staleness) and
-//! [`refuse_after`](crate::Builder::refuse_after).
+//! [`refuse_after`](crate::Builder::refuse_after). Both count from the server's last answer, a 304
+//! included; what is fresh and not asked for is none.
 
 use std::{
     fmt,
@@ -82,7 +89,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue, header::ETAG};
+use http::HeaderMap;
 use tokio::{sync::watch, time::Instant};
 
 use super::{Source, SourceError, SourceErrorKind, Version, VersionId, Versions};
@@ -93,6 +100,9 @@ mod fresh;
 mod http_get;
 use http_get::{Answer, Http, content_type, shown_text};
 
+mod memory;
+use memory::Memory;
+
 mod set;
 
 /// The default floor under what the server says of freshness.
@@ -101,9 +111,11 @@ const MIN_FRESHNESS: Duration = Duration::from_secs(60);
 /// The default ceiling over it: that of the refresh interval.
 const MAX_FRESHNESS: Duration = Duration::from_secs(300);
 
-/// How long the metadata are waited for where a place is known already, so that time is left to ask
-/// there.
-const LOOK_UP_LIMIT: Duration = Duration::from_secs(3);
+/// What of a fetch's time the search for the place of the keys may take.
+const DISCOVERY: f64 = 0.75;
+
+/// The same where a place is known already, so that time is left to ask there.
+const LOOK_UP: f64 = 0.3;
 
 /// A JWKS that an authorization server publishes (RFC 7517, section 5); see the
 /// [module documentation](self).
@@ -113,7 +125,7 @@ pub struct Jwks {
     allow_http: bool,
     min_freshness: Duration,
     max_freshness: Duration,
-    state: Mutex<State>,
+    memory: Mutex<Memory>,
     /// When the last answer ceases to be fresh, until that was reported.
     stale_at: watch::Sender<Option<Instant>>,
 }
@@ -121,25 +133,6 @@ pub struct Jwks {
 enum Place {
     Set(String),
     Issuer(String),
-}
-
-#[derive(Default)]
-struct State {
-    http: Option<Http>,
-    /// Where the issuer has its keys.
-    discovered: Option<String>,
-    /// Whether the last request there has failed, or was given up: they may have moved.
-    is_doubted: bool,
-    held: Option<Held>,
-    /// What was fetched and refused by a later step must not count as fresh.
-    published: Option<VersionId>,
-}
-
-/// The last good answer.
-struct Held {
-    version: Version,
-    etag: Option<HeaderValue>,
-    fresh_until: Option<Instant>,
 }
 
 impl Jwks {
@@ -167,7 +160,7 @@ impl Jwks {
             allow_http: false,
             min_freshness: MIN_FRESHNESS,
             max_freshness: MAX_FRESHNESS,
-            state: Mutex::default(),
+            memory: Mutex::default(),
             stale_at: watch::Sender::new(None),
         }
     }
@@ -181,7 +174,7 @@ impl Jwks {
         self
     }
 
-    /// However short a `max-age` the server gives: the set is not asked for again before this time
+    /// However short a lifetime the server gives: the set is not asked for again before this time
     /// has passed. Default: 60 s. It does not delay a refresh that somebody asked for.
     #[must_use]
     pub fn min_freshness(mut self, floor: Duration) -> Self {
@@ -189,7 +182,7 @@ impl Jwks {
         self
     }
 
-    /// However long a `max-age` the server gives: after this time the set is asked for again. It
+    /// However long a lifetime or a `Retry-After` the server gives: after this time the set is asked for again. It
     /// bounds how long a withdrawn key can go unnoticed. Default: 300 s. It wins over
     /// [`min_freshness`](Self::min_freshness).
     #[must_use]
@@ -212,84 +205,56 @@ impl Jwks {
         Versions::new(version).stageless(self.keep_withdrawn)
     }
 
-    fn fresh(&self) -> Option<Version> {
-        let state = self.state();
-        let held = state.held.as_ref()?;
-        let is_in_use = state.published.as_ref() == Some(held.version.id());
-        let is_fresh = held.fresh_until.is_some_and(|end| Instant::now() < end);
-        (is_in_use && is_fresh).then(|| held.version.clone())
-    }
-
     fn http(&self) -> Result<Http, SourceError> {
-        let mut state = self.state();
-        if let Some(http) = &state.http {
+        let mut memory = self.memory();
+        if let Some(http) = &memory.http {
             return Ok(http.clone());
         }
         let (Place::Set(first) | Place::Issuer(first)) = &self.place;
         let http = Http::new(first, self.allow_http)?;
-        state.http = Some(http.clone());
+        memory.http = Some(http.clone());
         Ok(http)
     }
 
-    async fn url(&self, http: &Http) -> Result<String, SourceError> {
+    async fn url(&self, http: &Http, limit: Duration) -> Result<String, SourceError> {
         let issuer = match &self.place {
             Place::Set(url) => return Ok(url.clone()),
             Place::Issuer(issuer) => issuer,
         };
         let (known, is_doubted) = {
-            let state = self.state();
-            (state.discovered.clone(), state.is_doubted)
+            let memory = self.memory();
+            (memory.discovered.clone(), memory.is_doubted)
         };
         let url = match known {
-            None => discovery::jwks_uri(http, issuer).await?,
+            None => discovery::jwks_uri(http, issuer, limit.mul_f64(DISCOVERY)).await?,
             Some(known) if !is_doubted => return Ok(known),
-            Some(known) => {
-                let found = discovery::jwks_uri(http, issuer);
-                match tokio::time::timeout(LOOK_UP_LIMIT, found).await {
-                    Ok(Ok(found)) => found,
-                    Ok(Err(_)) | Err(_) => return Ok(known),
-                }
-            }
+            Some(known) => match discovery::jwks_uri(http, issuer, limit.mul_f64(LOOK_UP)).await {
+                Ok(found) => found,
+                Err(_) => return Ok(known),
+            },
         };
-        let mut state = self.state();
-        if state.discovered.as_ref() != Some(&url) {
-            // It belongs to the place before.
-            state.held.iter_mut().for_each(|held| held.etag = None);
-            state.discovered = Some(url.clone());
-        }
+        self.memory().moved_to(&url);
         Ok(url)
     }
 
-    fn etag(&self) -> Option<HeaderValue> {
-        self.state().held.as_ref()?.etag.clone()
+    /// Between the floor and the ceiling, and up to a tenth shorter, or the replicas of a fleet would
+    /// ask in step.
+    fn bounded(&self, lifetime: Duration) -> Duration {
+        let bounded = lifetime.max(self.min_freshness).min(self.max_freshness);
+        bounded.mul_f64(1.0 - 0.1 * fastrand::f64())
     }
 
-    /// Notes a good answer; without a version, that the one held is still good.
     fn note(&self, headers: &HeaderMap, version: Option<Version>) -> Option<Version> {
-        let lifetime = fresh::lifetime(headers).map(|it| {
-            let bounded = it.max(self.min_freshness).min(self.max_freshness);
-            // Up to a tenth shorter, or the replicas of a fleet would ask in step.
-            bounded.mul_f64(1.0 - 0.1 * fastrand::f64())
-        });
-        let fresh_until = lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime));
-        let mut state = self.state();
-        let etag = headers.get(ETAG).cloned();
-        let held = match version {
-            Some(version) => state.held.insert(Held {
-                version,
-                etag,
-                fresh_until,
-            }),
-            None => state.held.as_mut()?,
-        };
-        held.fresh_until = fresh_until;
+        let mut memory = self.memory();
+        let (version, fresh_until) = memory.note(headers, version, |it| self.bounded(it))?;
         self.stale_at.send_replace(fresh_until);
-        Some(held.version.clone())
+        Some(version)
     }
 
-    async fn ask(&self, http: &Http, url: &str) -> Result<Version, SourceError> {
+    async fn ask(&self, http: &Http, url: &str, limit: Duration) -> Result<Version, SourceError> {
         let place = shown_text(url);
-        let (headers, version) = match http.get(url, self.etag().as_ref()).await? {
+        let condition = self.memory().condition();
+        let (headers, version) = match http.get(url, condition.as_ref(), limit).await? {
             Answer::NotModified(headers) => (headers, None),
             Answer::Body(headers, body) => {
                 let content_type = content_type(&headers);
@@ -303,23 +268,36 @@ impl Jwks {
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    async fn fetch_anew(&self) -> Result<Version, SourceError> {
+        let began = Instant::now();
+        let limit = self.memory().limit;
+        let http = self.http()?;
+        let url = self.url(&http, limit).await?;
+        // Until it has answered: the fetch may be given up meanwhile.
+        self.memory().is_doubted = true;
+        let left = limit.saturating_sub(began.elapsed());
+        let version = self.ask(&http, &url, left).await?;
+        self.memory().is_doubted = false;
+        Ok(version)
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Source for Jwks {
     async fn fetch(&self) -> Result<Versions, SourceError> {
-        if let Some(version) = self.fresh() {
-            return Ok(self.versions(version));
+        if let Some((version, age)) = self.memory().fresh() {
+            return Ok(self.versions(version).answered_ago(age));
         }
-        let http = self.http()?;
-        let url = self.url(&http).await?;
-        // Until it has answered: the fetch may be given up meanwhile.
-        self.state().is_doubted = true;
-        let version = self.ask(&http, &url).await?;
-        self.state().is_doubted = false;
-        Ok(self.versions(version))
+        match self.fetch_anew().await {
+            Ok(version) => Ok(self.versions(version)),
+            Err(error) => Err(match error.retry_after() {
+                Some(pause) => error.with_retry_after(pause.min(self.max_freshness)),
+                None => error,
+            }),
+        }
     }
 
     /// Resolves when the last answer ceases to be fresh.
@@ -348,13 +326,15 @@ impl Source for Jwks {
     }
 
     fn published(&self, current: &VersionId) {
-        self.state().published = Some(current.clone());
+        self.memory().published = Some(current.clone());
     }
 
     fn invalidate(&self) {
-        if let Some(held) = &mut self.state().held {
-            held.fresh_until = None;
-        }
+        self.memory().invalidate();
+    }
+
+    fn set_fetch_limit(&self, limit: Duration) {
+        self.memory().set_fetch_limit(limit);
     }
 
     fn refresh_on_unknown_key(&self) -> bool {
@@ -377,7 +357,7 @@ impl fmt::Debug for Jwks {
             allow_http,
             min_freshness,
             max_freshness,
-            state: _,
+            memory: _,
             stale_at: _,
         } = self;
         f.debug_struct("Jwks")

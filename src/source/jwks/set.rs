@@ -8,6 +8,10 @@ use crate::source::{SourceError, SourceErrorKind, Version};
 /// What gives away that a key is not only for verifying: a secret, and what is private in a pair.
 const SECRET_MEMBERS: [&str; 2] = ["k", "d"];
 
+/// How many such keys the event names, and how much of each name it shows.
+const NAMED: usize = 3;
+const SHOWN_CHARS: usize = 64;
+
 /// Reads a JWKS (RFC 7517, section 5). What stays of it are the keys that may be for signatures, in
 /// an order of their own, so that replicas behind a server whose order varies see one version.
 ///
@@ -35,7 +39,10 @@ pub(super) fn version(
     if served.is_empty() {
         return Err(refused("the JWKS is empty".to_owned()));
     }
-    let mut keys: Vec<&Value> = served.iter().filter(|key| is_of_use(place, key)).collect();
+    let (secret, public): (Vec<&Value>, Vec<&Value>) =
+        served.iter().partition(|key| is_secret(key));
+    tell(place, &secret);
+    let mut keys: Vec<&Value> = public.into_iter().filter(|key| is_of_use(key)).collect();
     if keys.is_empty() {
         return Err(refused(format!(
             "none of the {} keys of the JWKS is a public key for signatures",
@@ -48,14 +55,30 @@ pub(super) fn version(
     Ok(Version::new(id, document).origin(place))
 }
 
-/// Keys for encryption are none of our business. A secret or a private key that is served to
-/// everybody could be used by everybody to sign.
-fn is_of_use(place: &str, key: &Value) -> bool {
-    if SECRET_MEMBERS.iter().any(|name| key.get(name).is_some()) {
-        let kid = key.get("kid").and_then(Value::as_str);
-        tracing::error!(source = place, ?kid, "secrets_jwks_secret_served");
-        return false;
+/// A secret or a private key that is served to everybody could be used by everybody to sign.
+fn is_secret(key: &Value) -> bool {
+    SECRET_MEMBERS.iter().any(|name| key.get(name).is_some())
+}
+
+/// Once for the whole set, which may hold thousands of them.
+fn tell(place: &str, secret: &[&Value]) {
+    if secret.is_empty() {
+        return;
     }
+    let name = |key: &&Value| -> String {
+        let kid = key
+            .get("kid")
+            .and_then(Value::as_str)
+            .unwrap_or("without kid");
+        kid.chars().take(SHOWN_CHARS).collect()
+    };
+    let first: Vec<String> = secret.iter().take(NAMED).map(name).collect();
+    let keys = secret.len();
+    tracing::error!(source = place, keys, ?first, "secrets_jwks_secret_served");
+}
+
+/// Keys for encryption are none of our business.
+fn is_of_use(key: &Value) -> bool {
     let usage = key.get("use").and_then(Value::as_str);
     key.is_object() && usage.is_none_or(|usage| usage == "sig")
 }

@@ -9,7 +9,8 @@ use super::{
     super::SourceError,
     auth::VaultAuth,
     http::{Answer, Http, Request, invalid},
-    session::{Pass, Session, Status},
+    pass::Pass,
+    session::{Session, Status},
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -93,12 +94,16 @@ impl VaultClient {
         let began = Instant::now();
         let (answer, pass) = self.ask_once(request).await?;
         // "permission denied" is said of an unknown token, too.
-        if !answer.is_forbidden() || session.is_known(http, &pass, began).await? {
+        if !answer.is_forbidden() || session.is_known(http, &pass, request, began).await? {
             return Ok((answer, pass));
         }
         let pass = session.replace(http, &pass).await?;
         let answer = http.send(request, Some(&pass.token)).await?;
-        pass.note(&answer);
+        pass.note(request, &answer);
+        if answer.is_forbidden() {
+            // What is learnt of it counts for the next time.
+            session.is_known(http, &pass, request, began).await?;
+        }
         Ok((answer, pass))
     }
 
@@ -108,7 +113,7 @@ impl VaultClient {
         let Inner { http, session } = &*self.0;
         let pass = session.pass(http).await?;
         let answer = http.send(request, Some(&pass.token)).await?;
-        pass.note(&answer);
+        pass.note(request, &answer);
         Ok((answer, pass))
     }
 

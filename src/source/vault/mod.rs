@@ -96,9 +96,11 @@
 //! ```
 //!
 //! The policy `default` lets a token look itself up and renew itself, and look up and renew leases.
-//! Without it [`Unauthenticated`](SourceErrorKind::Unauthenticated) is told where a permission is
-//! missing, tokens and leases are replaced instead of renewed, and a lease that was revoked early is
-//! not noticed. For the database engine:
+//! Without it tokens and leases are replaced instead of renewed, at about two thirds of the life that
+//! the login granted, and a lease that was revoked early is not noticed. Where a permission is missing
+//! beside it, that costs one login, and then the refusal counts as the policy's until the path works
+//! or the token's time is over; for a token that was given,
+//! [`Unauthenticated`](SourceErrorKind::Unauthenticated) is told. For the database engine:
 //!
 //! ```hcl
 //! path "database/static-creds/my-server" { capabilities = ["read"] }   # a static role, or
@@ -189,6 +191,8 @@ mod http;
 
 mod auth;
 pub use auth::VaultAuth;
+
+mod pass;
 
 mod session;
 

@@ -1,6 +1,6 @@
 //! The token at hand, and its life: renewed before it ends, replaced where that is not possible.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -14,6 +14,7 @@ use super::{
     super::{SourceError, SourceErrorKind},
     auth::{Proof, VaultAuth},
     http::{Answer, Http, Request, Token},
+    pass::Pass,
 };
 
 /// However short a token lives, the server is not asked more often than this.
@@ -48,28 +49,6 @@ struct Held {
     pass: Pass,
     /// `None`: it never ends, or nobody could say.
     life: Option<Life>,
-}
-
-/// A token, and which one it is.
-#[derive(Clone)]
-pub(super) struct Pass {
-    pub(super) token: Arc<Token>,
-    /// Counts the tokens of this session: leases end with the token that took them.
-    pub(super) number: u64,
-    /// When the server last showed that it knows it.
-    worked: Arc<watch::Sender<Option<Instant>>>,
-}
-
-impl Pass {
-    pub(super) fn note(&self, answer: &Answer) {
-        if answer.is_success() {
-            self.worked.send_replace(Some(Instant::now()));
-        }
-    }
-
-    fn worked_since(&self, began: Instant) -> bool {
-        self.worked.borrow().is_some_and(|at| at >= began)
-    }
 }
 
 #[derive(Clone, Copy)]
@@ -200,15 +179,25 @@ impl Session {
         self.status.subscribe()
     }
 
-    /// Whether the server still knows this token, as far as can be told. One that may not look at
-    /// itself is known if it logged in, or worked elsewhere, since the call in question began.
+    /// Whether the server still knows this token, which it refused for `request`, as far as can be
+    /// told. One that may not look at itself is known if it logged in, or worked elsewhere, since the
+    /// call in question began. From then on a refusal of the same is its policy's, until that works
+    /// or the token's time is over: or each poll would log in anew, in vain.
     pub(super) async fn is_known(
         &self,
         http: &Http,
         pass: &Pass,
+        request: &Request,
         began: Instant,
     ) -> Result<bool, SourceError> {
-        Ok(look_up(http, &pass.token).await?.is_some() || pass.worked_since(began))
+        if pass.is_denied(request) || look_up(http, &pass.token).await?.is_some() {
+            return Ok(true);
+        }
+        let is_known = pass.worked_since(began);
+        if is_known {
+            pass.deny(request);
+        }
+        Ok(is_known)
     }
 
     /// Another token than this one, which the server refused. Logs in, unless somebody did.
@@ -345,11 +334,7 @@ impl Session {
                     status.number = number;
                     status.before_ends = life.map(|life| life.ends);
                 });
-                Pass {
-                    token: Arc::new(token),
-                    number,
-                    worked: Arc::new(watch::Sender::new(worked)),
-                }
+                Pass::new(token, number, worked)
             }
         };
         state.held = Some(Held {
