@@ -71,6 +71,10 @@ impl AuthorizationServer {
     pub(crate) fn routes(self) -> Router {
         Router::new()
             .route("/.well-known/oauth-authorization-server", get(metadata))
+            .route(
+                "/authorize",
+                get(async || refuse("unsupported_response_type")),
+            )
             .route("/token", post(token))
             .with_state(self)
     }
@@ -81,6 +85,8 @@ async fn metadata(State(AuthorizationServer(office)): State<AuthorizationServer>
     let issuer = &office.issuer;
     Json(json!({
         "issuer": issuer,
+        // There is nobody to ask for consent, but stock clients read no metadata without it.
+        "authorization_endpoint": format!("{issuer}/authorize"),
         "token_endpoint": format!("{issuer}/token"),
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials"],
@@ -106,14 +112,17 @@ async fn token(
 ) -> Response {
     match office.grant(&headers, &asked) {
         Ok(answer) => ([("cache-control", "no-store")], Json(answer)).into_response(),
-        Err(error) => {
-            let status = match error {
-                "invalid_client" => StatusCode::UNAUTHORIZED,
-                _ => StatusCode::BAD_REQUEST,
-            };
-            (status, Json(json!({ "error": error }))).into_response()
-        }
+        Err(error) => refuse(error),
     }
+}
+
+/// RFC 6749, section 5.2.
+fn refuse(error: &str) -> Response {
+    let status = match error {
+        "invalid_client" => StatusCode::UNAUTHORIZED,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    (status, Json(json!({ "error": error }))).into_response()
 }
 
 impl Office {
