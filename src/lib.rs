@@ -143,6 +143,8 @@ pub mod mcp;
 #[cfg(feature = "aws")]
 pub mod aws;
 
+pub mod guide;
+
 // The README's quick start is compiled and run as a test.
 #[cfg(all(doctest, feature = "axum", feature = "file"))]
 #[doc = include_str!("../README.md")]

@@ -173,9 +173,13 @@ impl Drop for Server {
 
 /// The built example: beside the directory that this test's own executable is in.
 pub(crate) fn example() -> PathBuf {
+    example_named("mcp_server")
+}
+
+pub(crate) fn example_named(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let profile = own.parent().unwrap().parent().unwrap();
-    let example = profile.join("examples").join("mcp_server");
+    let example = profile.join("examples").join(name);
     assert!(
         example.is_file(),
         "{} is missing: run `cargo build --examples --features full` first, or `cargo test \
