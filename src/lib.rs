@@ -99,7 +99,7 @@
 //! | `vault` | [`source::Vault`] and [`source::VaultDatabase`], secrets and database credentials of Vault or OpenBao |
 //! | `axum` | the axum extractors |
 //! | `rmcp` | `mcp`: arguments of rmcp tools and prompts |
-//! | `metrics` | [`metrics`](crate::metrics), for Prometheus and others |
+//! | `metrics` | [`metrics`], for Prometheus and others |
 //! | `full` | all of them |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
