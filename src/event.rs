@@ -34,6 +34,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{
     keyring::KeyId,
+    metrics::Meter,
     refresh::{RefreshError, Trigger},
     source::{SourceError, Stage, VersionId},
 };
@@ -255,19 +256,28 @@ impl Event {
 /// How many events a slow subscriber may be behind.
 const KEPT: usize = 256;
 
-/// Where events are told.
+/// Where events are told, and what is counted beside them.
 #[derive(Clone, Debug)]
-pub(crate) struct Teller(broadcast::Sender<Event>);
+pub(crate) struct Teller {
+    subscribers: broadcast::Sender<Event>,
+    pub(crate) meter: Meter,
+}
 
 impl Teller {
-    pub(crate) fn new() -> Self {
-        Self(broadcast::Sender::new(KEPT))
+    pub(crate) fn new(meter: Meter) -> Self {
+        Self {
+            subscribers: broadcast::Sender::new(KEPT),
+            meter,
+        }
     }
 
     pub(crate) fn tell(&self, event: Event) {
         event.log();
+        if let Event::WindowCutShort { .. } = event {
+            self.meter.window_cut_short();
+        }
         // An error here only means that nobody listens.
-        let _ = self.0.send(event);
+        let _ = self.subscribers.send(event);
     }
 
     pub(crate) fn tell_all(&self, events: impl IntoIterator<Item = Event>) {
@@ -275,7 +285,7 @@ impl Teller {
     }
 
     pub(crate) fn subscribe(&self) -> Events {
-        Events(self.0.subscribe())
+        Events(self.subscribers.subscribe())
     }
 }
 

@@ -99,6 +99,7 @@
 //! | `vault` | [`source::Vault`] and [`source::VaultDatabase`], secrets and database credentials of Vault or OpenBao |
 //! | `axum` | the axum extractors |
 //! | `rmcp` | `mcp`: arguments of rmcp tools and prompts |
+//! | `metrics` | [`metrics`], for Prometheus and others |
 //! | `full` | all of them |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -121,6 +122,12 @@ pub use keyring::{
 };
 
 pub mod event;
+
+#[cfg(feature = "metrics")]
+pub mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "metrics/off.rs"]
+mod metrics;
 
 mod secrets;
 pub use secrets::{Attempt, CredentialKind, Secrets, TryError};

@@ -26,6 +26,7 @@ use crate::{
         key::{KeyId, PreparedKey},
         verify::{AnyClaims, ClaimsSet, Policy, Verified, VerifyError, VerifyErrorKind, read_as},
     },
+    metrics::Meter,
     source::{Stage, VersionId},
 };
 
@@ -266,6 +267,7 @@ pub(crate) struct Snapshot<T> {
     pub(crate) clock: Arc<dyn Clock>,
     /// Weak, so that a long request does not keep the refresh loop alive.
     pub(crate) keyring: Weak<Shared<T>>,
+    pub(crate) meter: Meter,
     /// Wakes the refresh loop when the last reader is gone. It points at no snapshot.
     pub(crate) _on_drop: DropSignal,
 }
@@ -286,8 +288,11 @@ impl<T> Snapshot<T> {
         policy: &Policy,
         read: impl Fn(&ClaimsSet<'_>, &[u8]) -> Result<AnyClaims, VerifyErrorKind>,
     ) -> Result<Verified, VerifyError> {
-        self.tokens
-            .verify(token, &self.keys, policy, &*self.clock, read)
+        let outcome = self
+            .tokens
+            .verify(token, &self.keys, policy, &*self.clock, read);
+        self.meter.judged(&outcome, &self.keys);
+        outcome
     }
 
     /// The versions whose bundles it holds.

@@ -24,6 +24,7 @@ use super::verify::{
 };
 use crate::{
     clock::Clock,
+    metrics::Meter,
     snapshot::{TrustedKey, now_for},
 };
 
@@ -41,18 +42,20 @@ pub(crate) struct TokenCache {
     has_secrets: bool,
     // Many snapshots are replaced before they see a token.
     entries: OnceLock<Entries>,
+    meter: Meter,
 }
 
 type Entries = Cache<Key, Verified, UnitWeighter, BuildHasherDefault<FirstBytes>>;
 
 impl TokenCache {
     /// For at most `capacity` tokens of these keys.
-    pub(crate) fn new(capacity: usize, keys: &[TrustedKey]) -> Self {
+    pub(crate) fn new(capacity: usize, keys: &[TrustedKey], meter: Meter) -> Self {
         let is_of_use = capacity > 0 && keys.iter().any(|held| held.key.is_asymmetric());
         Self {
             options: is_of_use.then(|| options(capacity)).flatten(),
             has_secrets: keys.iter().any(|held| !held.key.is_asymmetric()),
             entries: OnceLock::new(),
+            meter,
         }
     }
 
@@ -70,9 +73,13 @@ impl TokenCache {
         };
         let key = Key::new(policy.id(), token);
         let was_seen = match self.get(&key) {
-            Some(seen) if is_good(&seen, keys, clock) => return Ok(seen),
+            Some(seen) if is_good(&seen, keys, clock) => {
+                self.meter.looked_up(true);
+                return Ok(seen);
+            }
             seen => seen.is_some(),
         };
+        self.meter.looked_up(false);
         let now = now_for(keys, clock);
         let verified = verify_with(token, keys, policy, now, read).inspect_err(|_| {
             // Its time is over; what it claimed need not be kept.

@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use super::unknown_key::{LONGEST_COOL_DOWN, UnknownKey};
+use crate::metrics::{Meter, Waiting};
 
 /// No pause after failures is longer, but for a cool-down that is.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
@@ -140,6 +141,7 @@ impl Gate {
             is_late: matches!(turn, Turn::Joined(_)),
             awaits: turn.into(),
             until,
+            shown: None,
             _place: place,
         })
     }
@@ -227,10 +229,17 @@ pub(crate) struct Waiter {
     /// Whether it may look once more: what it waits for had begun before it asked, or is no refresh yet.
     is_late: bool,
     until: Instant,
+    shown: Option<Waiting>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Waiter {
+    /// Counts it among those that wait, once.
+    pub(super) fn shown_by(mut self, meter: &Meter) -> Self {
+        self.shown.get_or_insert_with(|| meter.waiting());
+        self
+    }
+
     /// Until the refresh has ended, well or not, one may be asked for, the keyring was shut down, or
     /// the time is over.
     pub(crate) async fn wait(&mut self) {

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Keyring, Shared, ledger::Ledger};
+use super::{Keyring, Sample, Shared, ledger::Ledger};
 use crate::{clock::Now, event::Event, snapshot::Snapshot, source::VersionId};
 
 /// How many replaced versions are remembered. More than a window has room for: at most two keys overlap.
@@ -185,6 +185,34 @@ impl<T> Shared<T> {
             });
         }
         (unused, in_use.into_iter().collect())
+    }
+
+    /// Shows what an operator wants to see as gauges.
+    pub(crate) fn sample(&self) {
+        self.events.meter.sample(|| Sample {
+            at: self.clock.now().wall,
+            status: self.status(),
+            holders: self.holders_by_age(),
+        });
+    }
+
+    /// How often the current version, the one before it, and older ones are held.
+    fn holders_by_age(&self) -> [usize; 3] {
+        let books = self.books();
+        let in_flight = &books.in_flight;
+        // The cell's, and the one here. Another can be stored under this lock only.
+        let newest = Arc::strong_count(&self.snapshot()).saturating_sub(2);
+        let before = in_flight.versions.back();
+        let mut holders = [newest, 0, 0];
+        for old in &in_flight.snapshots {
+            let age = match before {
+                _ if old.version == books.ledger.current.id => 0,
+                Some(before) if old.version == before.id => 1,
+                _ => 2,
+            };
+            holders[age] += old.snapshot.strong_count();
+        }
+        holders
     }
 
     /// An upstream is about to be called with a version that is not current.

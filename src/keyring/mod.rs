@@ -39,8 +39,8 @@ mod signer;
 pub use signer::Signer;
 
 mod status;
-pub(crate) use status::Refused;
 pub use status::{Failure, NotSafe, Quarantine, RefusedPart, StalePart, Status, VersionStatus};
+pub(crate) use status::{Refused, Sample};
 
 pub(crate) mod verify;
 pub use verify::{VerifyError, VerifyErrorKind};
@@ -148,6 +148,13 @@ impl<T: Send + Sync + 'static> Keyring<T> {
     #[must_use]
     pub fn status(&self) -> Status {
         self.shared.status()
+    }
+
+    /// Sets the [gauges](crate::metrics) to what is true now. The refresh loop does it when something happens
+    /// and every 15 s; call it where a scrape should show this very moment.
+    #[cfg(feature = "metrics")]
+    pub fn record_metrics(&self) {
+        self.shared.sample();
     }
 
     /// What happens from now on, through [`Events::next`].

@@ -26,6 +26,7 @@ use crate::{
     clock::{Clock, Now},
     event::{Event, Teller},
     guard::catch,
+    metrics::Meter,
     refresh::{RefreshError, Refreshed, Trigger},
     secrets::Secrets,
     snapshot::{Cell, DropSignal, Retired, Snapshot},
@@ -136,6 +137,7 @@ impl<T: Send + Sync + 'static> Keyring<T> {
                 retired: retired.clone(),
                 token_cache: settings.token_cache,
                 keyring: this.clone(),
+                meter: events.meter.clone(),
             };
             Shared {
                 gate: Gate::new(settings.unknown_key.clone(), settings.refresh_every),
@@ -296,6 +298,7 @@ impl<T> Shared<T> {
             tracing::error!("secrets_bundle_panicked_in_drop");
         }
         self.events.tell_all(told);
+        self.sample();
         Some(generation)
     }
 
@@ -350,9 +353,12 @@ impl<T> Shared<T> {
         if !may_be_of_new_key(token, &snapshot.keys, policy, now, gate.on_bad_signatures()) {
             return None;
         }
-        gate.enter(before, now.mono, |end| {
+        let meter = &self.events.meter;
+        let waiter = gate.enter(before, now.mono, |end| {
+            meter.asked_for_key();
             self.ask(Trigger::UnknownKey, Some(Reply::End(end)));
-        })
+        })?;
+        Some(waiter.shown_by(meter))
     }
 
     /// For `try_each`: ends with the refresh under way or just over, or with a new one. It belongs to
@@ -371,6 +377,7 @@ struct Frame<T> {
     retired: Arc<Retired>,
     token_cache: usize,
     keyring: Weak<Shared<T>>,
+    meter: Meter,
 }
 
 impl<T> Frame<T> {
@@ -385,10 +392,11 @@ impl<T> Frame<T> {
             previous: ledger.trusted_previous(now),
             pending: ledger.trusted_pending(now),
             verified_by: verified_by.collect(),
-            tokens: TokenCache::new(self.token_cache, &keys),
+            tokens: TokenCache::new(self.token_cache, &keys, self.meter.clone()),
             keys,
             clock: self.clock.clone(),
             keyring: self.keyring.clone(),
+            meter: self.meter.clone(),
             _on_drop: DropSignal(self.retired.clone()),
         })
     }

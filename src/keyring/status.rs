@@ -175,6 +175,18 @@ pub struct RefusedPart {
     pub quarantine: Quarantine,
 }
 
+/// What the gauges are set by.
+#[cfg_attr(
+    not(feature = "metrics"),
+    expect(dead_code, reason = "nobody looks at it")
+)]
+pub(crate) struct Sample {
+    pub(crate) at: SystemTime,
+    pub(crate) status: Status,
+    /// Of the current version, the one before it, and older ones.
+    pub(crate) holders: [usize; 3],
+}
+
 /// What the refresh loop notes for the status.
 #[derive(Debug, Default)]
 pub(crate) struct Health {

@@ -90,7 +90,11 @@ impl<T: Send + Sync + 'static> Settings<T> {
                 return self.judge_own::<C>(token, secrets);
             }
             Ok(Judge::Own) => return Err(Refusal::no_jwt_key().into()),
-            Err(kind) => return Err(self.refused(token, kind.into(), 0)),
+            Err(kind) => {
+                // No keyring has judged it.
+                self.keyring.shared().events.meter.refused(kind);
+                return Err(self.refused(token, kind.into(), 0));
+            }
         };
         let Issuer { authority, policy } = issuer;
         if !authority.has_jwt_key() {

@@ -22,6 +22,7 @@ use crate::{
     event::{Event, Teller},
     guard::{Fault, catch, guarded},
     keyring::{Keyring, Refused, Shared, StalePart, UnknownKey, ledger::Candidate},
+    metrics::Meter,
     source::{
         BoxSource, Source, SourceError, SourceErrorKind, Version, VersionId, Versions,
         combined::combination,
@@ -49,6 +50,7 @@ pub(super) struct Refresher<Raw, T> {
     pub(super) held_back: HeldBack,
     pub(super) key_part: KeyPart,
     pub(super) part_windows: PartWindows,
+    pub(super) meter: Meter,
 }
 
 /// What a refresh proposes to take over.
@@ -72,7 +74,12 @@ where
     Raw: DeserializeOwned + Send + Sync + 'static,
     T: Send + Sync + 'static,
 {
-    pub(super) fn new(recipe: Recipe<Raw, T>, clock: Arc<dyn Clock>, overlap: Duration) -> Self {
+    pub(super) fn new(
+        recipe: Recipe<Raw, T>,
+        clock: Arc<dyn Clock>,
+        overlap: Duration,
+        meter: Meter,
+    ) -> Self {
         Self {
             source_name: recipe.source_name(),
             recipe,
@@ -86,6 +93,7 @@ where
             held_back: HeldBack::default(),
             key_part: KeyPart::default(),
             part_windows: PartWindows::default(),
+            meter,
         }
     }
 
@@ -343,9 +351,10 @@ where
     async fn fetch(&self) -> Result<Versions, RefreshError> {
         let source = &self.recipe.source;
         let answer = guarded(self.recipe.fetch_limit, || source.fetch()).await;
-        answer
-            .unwrap_or_else(|fault| Err(fault.into()))
-            .map_err(|error| RefreshError::fetch(error, &self.source_name))
+        let answer = answer.unwrap_or_else(|fault| Err(fault.into()));
+        self.meter
+            .fetched(answer.as_ref().err().map(SourceError::kind));
+        answer.map_err(|error| RefreshError::fetch(error, &self.source_name))
     }
 
     /// An answer from a source's memory that is on the way to count as stale is asked for anew: a

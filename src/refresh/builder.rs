@@ -17,6 +17,7 @@ use crate::{
     event::{Event, Teller},
     guard::catch,
     keyring::{JwtKey, Keyring, Settings, UnknownKey, ledger::Windows},
+    metrics::Meter,
     source::{BoxSource, Source, SourceError},
 };
 
@@ -402,12 +403,17 @@ where
         } else {
             Hangups::default()
         };
-        let events = Teller::new();
+        let events = Teller::new(Meter::new(&self.recipe.source_name()));
         let fetch_limit = self.recipe.fetch_limit;
         if catch(|| self.recipe.source.set_fetch_limit(fetch_limit)).is_err() {
             tracing::error!("secrets_source_panicked");
         }
-        let mut refresher = Refresher::new(self.recipe, self.clock.clone(), windows.overlap);
+        let mut refresher = Refresher::new(
+            self.recipe,
+            self.clock.clone(),
+            windows.overlap,
+            events.meter.clone(),
+        );
         events.tell(Event::ReloadRequested {
             trigger: Trigger::Start,
         });
@@ -427,13 +433,23 @@ where
         let start = Instant::now();
         let mut backoff = Backoff::new(self.refresh_every);
         let first = loop {
-            let error = match refresher.first(&events).await {
-                Ok(first) => break first,
+            let began = Instant::now();
+            let first = refresher.first(&events).await;
+            let count = |outcome| {
+                let meter = &events.meter;
+                meter.refreshed(Trigger::Start, outcome, began.elapsed());
+            };
+            let error = match first {
+                Ok(first) => {
+                    count(Ok(true));
+                    break first;
+                }
                 Err(error) => error,
             };
             let BuildErrorKind::FirstRefresh(refused) = error.kind() else {
                 return Err(error);
             };
+            count(Err(refused));
             events.tell(match refused.failed_step() {
                 Some(Step::Fetch) => Event::ReloadError(refused.clone()),
                 _ => Event::ReloadFailed(refused.clone()),
@@ -458,6 +474,7 @@ where
             return Err(BuildError::crypto());
         }
         keyring.shared().opened(first.degraded);
+        keyring.shared().sample();
         refresher.adopt(&keyring);
         let worker = Worker::new(refresher, &keyring, ends, hangups, self.refresh_every);
         tokio::spawn(worker.run());

@@ -139,6 +139,7 @@ where
         let mut whole = None;
         let mut parts: Vec<RefreshError> = Vec::new();
         for refusal in refusals {
+            self.meter.probe_refused(&refusal.name);
             let reason = redact(refusal.message, versions.current.document());
             let named = |part: &&Part| Some(&part.name) == refusal.part.as_ref();
             let part = versions.parts.iter().find(named);

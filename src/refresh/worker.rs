@@ -26,6 +26,7 @@ use crate::{
     event::Event,
     guard::{catch, guarded},
     keyring::{FLIP_INTERVAL, Failure, Keyring, LoopEnds, Reply, Request, Shared},
+    metrics::Meter,
     snapshot::Retired,
     source::{BoxSource, Source, SourceError},
 };
@@ -196,9 +197,14 @@ where
         self.with_shared(|shared| shared.events.tell(Event::ReloadRequested { trigger }));
         self.answering.append(&mut self.waiting);
         self.running = Some(Box::pin(async move {
+            let began = Instant::now();
             // The user's code is guarded where it is called; this is the net below, for a `Drop`.
             let outcome = guarded(FAR, || refresher.refresh(trigger)).await;
             let outcome = outcome.unwrap_or_else(|fault| Some(Err(refresher.broke_off(fault))));
+            if let Some(outcome) = &outcome {
+                let outcome = outcome.as_ref().map(Refreshed::is_swapped);
+                refresher.meter.refreshed(trigger, outcome, began.elapsed());
+            }
             (refresher, outcome)
         }));
     }
@@ -285,6 +291,9 @@ where
             let left = limit.saturating_sub(shared.staleness(now));
             wake = wake.min(start + left.min(FAR) + Duration::from_millis(1));
         }
+        if let Some(pause) = Meter::SAMPLE_EVERY {
+            wake = wake.min(start + pause);
+        }
         Some(wake)
     }
 
@@ -305,11 +314,15 @@ where
             Some(_) => {}
             None => self.told_stale = false,
         }
+        self.with_shared(Shared::sample);
     }
 
     fn tell_drained(&self) {
         let (mut unused, mut in_use) = (Vec::new(), Vec::new());
-        self.with_shared(|shared| (unused, in_use) = shared.tell_drained());
+        self.with_shared(|shared| {
+            (unused, in_use) = shared.tell_drained();
+            shared.sample();
+        });
         if !unused.is_empty() && catch(|| self.source.drained(&unused, &in_use)).is_err() {
             tracing::error!(source = self.source.name(), "secrets_source_panicked");
         }

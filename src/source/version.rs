@@ -26,6 +26,10 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// In the order of declaration.
+    #[cfg(feature = "metrics")]
+    pub(crate) const ALL: [Self; 3] = [Self::Current, Self::Previous, Self::Pending];
+
     /// The lower-case name, as events and the status page use it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

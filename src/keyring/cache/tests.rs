@@ -38,7 +38,7 @@ impl World {
     fn of(private: JwtKey, capacity: usize) -> Self {
         let keys = [trusted(&private)];
         Self {
-            cache: TokenCache::new(capacity, &keys),
+            cache: TokenCache::new(capacity, &keys, Meter::new("a test")),
             policy: with(|_| ()),
             private,
             keys,
@@ -129,7 +129,7 @@ fn hmac_tokens_stay_out() {
 
     // Beside a key whose tokens are remembered.
     let keys = [trusted(&secret(1)), trusted(&from_json(&ed().private_jwk))];
-    let cache = TokenCache::new(100, &keys);
+    let cache = TokenCache::new(100, &keys, Meter::new("a test"));
     let policy = with(|_| ());
     cache
         .verify(

@@ -92,6 +92,25 @@ pub enum VerifyErrorKind {
 }
 
 impl VerifyErrorKind {
+    /// In the order of declaration.
+    #[cfg(feature = "metrics")]
+    pub(crate) const ALL: [Self; 14] = [
+        Self::Malformed,
+        Self::TooLong,
+        Self::Unsupported,
+        Self::UnknownKey,
+        Self::BadSignature,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::TooOld,
+        Self::MissingClaim,
+        Self::WrongIssuer,
+        Self::WrongSubject,
+        Self::WrongAudience,
+        Self::WrongUse,
+        Self::WrongClaims,
+    ];
+
     /// A short, stable name for logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
