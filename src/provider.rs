@@ -19,7 +19,7 @@
 //!
 //! | provider | `iss` | `aud` | what tells access tokens from others | scopes |
 //! |---|---|---|---|---|
-//! | [Auth0](IdentityProvider::auth0) | `https://DOMAIN/`, with the slash | the API's identifier | `aud`; with the RFC 9068 profile also `.token_type("at+jwt")` | `scope`; with RBAC also `permissions` |
+//! | [Auth0](IdentityProvider::auth0) | `https://DOMAIN/`, with the slash | the API's identifier | `aud`; with the RFC 9068 profile also `.require_type("at+jwt")` | `scope`; with RBAC also `permissions` |
 //! | [Entra](IdentityProvider::entra), tokens of version 2.0 | `https://login.microsoftonline.com/TENANT/v2.0` | the API's client id | `aud`, unless the client is the API itself: then ask for a scope or role too | `scp`, a string; `roles` |
 //! | [Cognito](IdentityProvider::cognito) | `https://cognito-idp.REGION.amazonaws.com/POOL` | none: `.audience_claim("client_id")` and the clients' ids | `token_use` | `scope` |
 //! | [Keycloak](IdentityProvider::keycloak) | `BASE/realms/REALM` | what an audience mapper adds, often only `account` | the claim `typ` | `scope`; roles in `realm_access` and `resource_access` |

@@ -112,7 +112,7 @@ macro_rules! token_rules {
         /// Requires a `typ` header (RFC 7515 section 4.1.9) that is this media type, in any case and
         /// with or without `application/`. Called more than once, any of the types will do. Default:
         /// `JWT`, `at+jwt` (RFC 9068 section 2.1) or none.
-        pub fn token_type(self, media_type: impl Into<String>) -> Self {
+        pub fn require_type(self, media_type: impl Into<String>) -> Self {
             self.require(|policy| policy.token_types.push(media_type.into()))
         }
 

@@ -103,7 +103,7 @@
 //!   objects of valid UTF-8 without a member that is there twice (among those read).
 //! * `alg` is the algorithm of the key that verifies it: HS256/384/512, RS256/384/512,
 //!   PS256/384/512, ES256, ES384 or EdDSA with Ed25519. `typ` is absent, `JWT` or `at+jwt`, or what
-//!   [`token_type`](JwtRotationLayer::token_type) asks for. `crit`, `b64`, `zip`, `enc` and nesting
+//!   [`require_type`](JwtRotationLayer::require_type) asks for. `crit`, `b64`, `zip`, `enc` and nesting
 //!   (`cty: JWT`) are refused; `jku`, `jwk`, `x5u` and `x5c` are not looked at.
 //! * A `kid` that a key answers to (its JWK's `kid`, its thumbprint, or the id that the
 //!   [`Signer`](crate::Signer) writes) selects the keys of that name and no others. With another `kid`, the keys that

@@ -96,7 +96,7 @@ async fn auth0() {
     };
     check(case("JWT"), |layer| layer.audience("https://mcp.example")).await;
     check(case("at+jwt"), |layer| {
-        layer.audience("https://mcp.example").token_type("at+jwt")
+        layer.audience("https://mcp.example").require_type("at+jwt")
     })
     .await;
 }

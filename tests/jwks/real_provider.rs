@@ -146,7 +146,7 @@ fn layer(keyring: &Keyring<JwtKey>, issuer: &str) -> JwtRotationLayer<JwtKey> {
     JwtRotationLayer::new(keyring.clone())
         .issuer(issuer)
         .audience("https://mcp.example")
-        .token_type("at+jwt")
+        .require_type("at+jwt")
         .access_tokens_only()
 }
 
