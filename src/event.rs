@@ -28,15 +28,20 @@
 //! mistake in the program at error: `secrets_request_refused`, `secrets_extractor_rejected`,
 //! `secrets_session_refused`, `secrets_request_state_refused`. Version and key ids appear, values never.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{
+    clock::Clock,
     keyring::KeyId,
     refresh::{RefreshError, Trigger},
     source::{SourceError, Stage, VersionId},
 };
+
+mod recent;
+use recent::Recent;
+pub use recent::Told;
 
 /// Something an operator may want to know.
 #[derive(Clone, Debug)]
@@ -257,17 +262,24 @@ const KEPT: usize = 256;
 
 /// Where events are told.
 #[derive(Clone, Debug)]
-pub(crate) struct Teller(broadcast::Sender<Event>);
+pub(crate) struct Teller {
+    sender: broadcast::Sender<Event>,
+    recent: Arc<Recent>,
+}
 
 impl Teller {
-    pub(crate) fn new() -> Self {
-        Self(broadcast::Sender::new(KEPT))
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            sender: broadcast::Sender::new(KEPT),
+            recent: Arc::new(Recent::new(clock)),
+        }
     }
 
     pub(crate) fn tell(&self, event: Event) {
         event.log();
+        self.recent.note(&event);
         // An error here only means that nobody listens.
-        let _ = self.0.send(event);
+        let _ = self.sender.send(event);
     }
 
     pub(crate) fn tell_all(&self, events: impl IntoIterator<Item = Event>) {
@@ -275,7 +287,12 @@ impl Teller {
     }
 
     pub(crate) fn subscribe(&self) -> Events {
-        Events(self.0.subscribe())
+        Events(self.sender.subscribe())
+    }
+
+    /// The newest first.
+    pub(crate) fn recent(&self) -> Vec<Told> {
+        self.recent.newest_first()
     }
 }
 

@@ -99,6 +99,7 @@
 //! | `vault` | [`source::Vault`] and [`source::VaultDatabase`], secrets and database credentials of Vault or OpenBao |
 //! | `axum` | the axum extractors |
 //! | `rmcp` | `mcp`: arguments of rmcp tools and prompts |
+//! | `admin` | [`admin`]: the operator's page, status, reload |
 //! | `full` | all of them |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -139,6 +140,9 @@ mod extract;
 
 #[cfg(feature = "rmcp")]
 pub mod mcp;
+
+#[cfg(feature = "admin")]
+pub mod admin;
 
 #[cfg(feature = "aws")]
 pub mod aws;

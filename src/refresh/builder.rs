@@ -405,7 +405,7 @@ where
         } else {
             Hangups::default()
         };
-        let events = Teller::new();
+        let events = Teller::new(self.clock.clone());
         let fetch_limit = self.recipe.fetch_limit;
         if catch(|| self.recipe.source.set_fetch_limit(fetch_limit)).is_err() {
             tracing::error!("secrets_source_panicked");
