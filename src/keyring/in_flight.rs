@@ -266,7 +266,11 @@ fn uses_of<T>(
             .iter()
             .any(|it| matches!(it, InUse::Held { .. } | InUse::Trusted { .. }));
         let of_current = replaced.bundle.as_ptr() == Arc::as_ptr(&ledger.current.bundle);
-        if !is_held && !of_current && replaced.bundle.strong_count() > 0 {
+        // What the books keep of a revoked one, for it may be restored, nobody can reach.
+        let kept = ledger.previous.as_ref();
+        let kept = kept.filter(|held| Arc::as_ptr(&held.bundle) == replaced.bundle.as_ptr());
+        let kept = usize::from(kept.is_some());
+        if !is_held && !of_current && replaced.bundle.strong_count() > kept {
             uses.push(InUse::PreparedResource);
         }
         let ago = replaced.used_at.map(|at| now.mono.saturating_sub(at));
