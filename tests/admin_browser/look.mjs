@@ -65,6 +65,12 @@ const orders = {
   async shot({ path }) {
     await page.screenshot({ path, fullPage: true });
   },
+  // The answer and the first secret without its buttons, for the README.
+  async portrait({ path }) {
+    const height = await page.evaluate(() => document.querySelector('article ol').getBoundingClientRect().bottom);
+    const { width } = page.viewport();
+    await page.screenshot({ path, clip: { x: 0, y: 0, width, height: Math.ceil(height) + 16 } });
+  },
   async axe() {
     // In a world of its own, for the page's policy lets no other script run.
     const client = await page.createCDPSession();
