@@ -219,6 +219,8 @@ async fn a_guarded_page_asks_for_the_token() {
     let url = served(page).await;
     browser.order(json!({"order": "open", "url": url})).await;
     browser.sees("A token is needed", PATIENCE).await;
+    let violations = browser.order(json!({"order": "axe"})).await;
+    assert_eq!(violations, json!([]));
     browser
         .order(json!({"order": "type", "text": "0123456789abcdef-operator"}))
         .await;

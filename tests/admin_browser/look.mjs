@@ -69,7 +69,7 @@ const orders = {
   async portrait({ path }) {
     const height = await page.evaluate(() => document.querySelector('article ol').getBoundingClientRect().bottom);
     const { width } = page.viewport();
-    await page.screenshot({ path, clip: { x: 0, y: 0, width, height: Math.ceil(height) + 16 } });
+    await page.screenshot({ path, clip: { x: 0, y: 0, width, height: Math.ceil(height) + 8 } });
   },
   async axe() {
     // In a world of its own, for the page's policy lets no other script run.
