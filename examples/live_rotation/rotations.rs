@@ -94,6 +94,8 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         #[cfg(feature = "jwks")]
         jwks: false,
         audience: Some("https://mcp.example".to_owned()),
+        public_url: None,
+        toy_authorization_server: false,
         refresh_every: Duration::from_secs(1),
         overlap: Duration::from_secs(60),
         token_ttl: Duration::from_secs(600),
@@ -119,9 +121,9 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
 
     let stop_server = CancellationToken::new();
     let server = tokio::spawn({
-        let layer = app::layer(keyring.clone(), &settings).await?;
         let (keyring, stop) = (keyring.clone(), stop_server.clone());
-        async move { app::serve(listener, keyring, layer, upstream, stop).await }
+        let routes = app::routes(keyring.clone(), &settings, &origin, upstream, &stop).await?;
+        async move { app::serve(listener, routes, keyring, stop).await }
     });
 
     let mut run = Run {
@@ -137,6 +139,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         }),
         http: reqwest::Client::builder().no_proxy().build()?,
         whoami: format!("{origin}/whoami"),
+        origin: origin.clone(),
         truth,
         tally,
         current: first,
@@ -182,6 +185,7 @@ struct Run {
     tokens: watch::Sender<Token>,
     http: reqwest::Client,
     whoami: String,
+    origin: String,
     truth: Truth,
     tally: Tally,
     current: Bundle,
@@ -215,7 +219,7 @@ impl Run {
     }
 
     fn mint(&self) -> Result<()> {
-        let claims = app::claims(&self.settings, "live");
+        let claims = app::claims(&self.settings, &self.origin, "live");
         self.tokens.send_replace(Token {
             jwt: self.keyring.signer().sign(&claims)?,
             key: self.current.key,

@@ -1,8 +1,8 @@
 //! The service: its bundle of secrets, its keyring, its routes.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
-use axum::{Json, Router, routing::get};
+use axum::{Json, Router, http::Uri, routing::get};
 use rmcp::{
     schemars,
     transport::streamable_http_server::{
@@ -14,11 +14,16 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_secrets::{
     BuildError, Claims, JwtKey, JwtRotationLayer, Keyring, RegisteredClaims, Secrets,
-    layer::TextBody,
+    layer::{Issuer, McpBody, ResourceMetadata},
+    mcp::{McpLayer, ScopePolicy},
     source::{Source, Stage},
 };
 
 use crate::{tools::Tools, upstream::Upstream};
+
+/// What a token may be granted here, the least first: to call at all, and to call the tool `quote`, which costs
+/// money upstream.
+pub(crate) const SCOPES: [&str; 2] = ["tools", "quotes"];
 
 /// How long open requests may go on after the server was told to end.
 const GRACE: Duration = Duration::from_secs(3);
@@ -36,11 +41,19 @@ pub(crate) struct Settings {
     /// Who must have issued a token; not checked unless given
     #[arg(long, value_name = "URL")]
     pub(crate) issuer: Option<String>,
+    /// The URL by which clients call this server, if it is not the address it listens on
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: Option<String>,
+    /// Give out tokens too, to a client with a secret that is printed: to try out how clients find their way.
+    /// Not for use
+    #[arg(long, conflicts_with = "issuer")]
+    pub(crate) toy_authorization_server: bool,
     /// Take the keys from the issuer, which is asked for them, and none from the secrets
     #[cfg(feature = "jwks")]
     #[arg(long, requires_all = ["issuer", "audience"])]
     pub(crate) jwks: bool,
-    /// For whom a token must be; not checked unless given
+    /// For whom a token must be, if not for the URL of this server; without an issuer it is not checked
+    /// unless given
     #[arg(long, value_name = "URL")]
     pub(crate) audience: Option<String>,
     /// How often the secrets are read, whatever else asks for it
@@ -59,6 +72,20 @@ pub(crate) struct Settings {
     /// How far the clocks of issuer and server may be apart
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) leeway: Duration,
+}
+
+impl Settings {
+    /// The URL of the MCP server, as its clients write it.
+    pub(crate) fn resource(&self, origin: &str) -> String {
+        let own = || format!("{origin}/mcp");
+        self.public_url.clone().unwrap_or_else(own)
+    }
+
+    /// Who gives out the tokens, where that is known.
+    fn token_issuer(&self, origin: &str) -> Option<String> {
+        let toy = self.toy_authorization_server.then(|| origin.to_owned());
+        toy.or_else(|| self.issuer.clone())
+    }
 }
 
 pub(crate) async fn keyring(
@@ -86,12 +113,15 @@ pub(crate) async fn keyring(
         .await
 }
 
+#[cfg(not(feature = "jwks"))]
+async fn identity_provider(_: &Settings) -> Result<Option<Issuer>, BuildError> {
+    Ok(None)
+}
+
 /// The issuer's keys, where they are not ours.
 #[cfg(feature = "jwks")]
-pub(crate) async fn identity_provider(
-    settings: &Settings,
-) -> Result<Option<tower_secrets::layer::Issuer>, BuildError> {
-    use tower_secrets::{layer::Issuer, source::Jwks};
+async fn identity_provider(settings: &Settings) -> Result<Option<Issuer>, BuildError> {
+    use tower_secrets::source::Jwks;
 
     let Some(issuer) = settings.issuer.as_ref().filter(|_| settings.jwks) else {
         return Ok(None);
@@ -110,55 +140,97 @@ pub(crate) async fn identity_provider(
     }))
 }
 
-type TokenLayer = JwtRotationLayer<App, RegisteredClaims, TextBody>;
-
-/// The layer that verifies tokens.
-pub(crate) async fn layer(
-    keyring: Keyring<App>,
-    settings: &Settings,
-) -> Result<TokenLayer, BuildError> {
-    let mut layer = JwtRotationLayer::new(keyring)
-        .leeway(settings.leeway)
-        .respond_with(TextBody);
-    #[cfg(feature = "jwks")]
-    if let Some(provider) = identity_provider(settings).await? {
-        return Ok(layer.trust(provider));
-    }
-    if let Some(issuer) = &settings.issuer {
-        layer = layer.issuer(issuer);
-    }
-    if let Some(audience) = &settings.audience {
-        layer = layer.audience(audience);
-    }
-    Ok(layer)
-}
-
 /// What the printed tokens claim.
-pub(crate) fn claims(settings: &Settings, subject: &str) -> RegisteredClaims {
+pub(crate) fn claims(settings: &Settings, origin: &str, subject: &str) -> RegisteredClaims {
     let now = std::time::SystemTime::now();
     let mut claims = RegisteredClaims::new(subject)
         .issued_at(now)
-        .expires_at(now + settings.token_ttl);
-    if let Some(issuer) = &settings.issuer {
-        claims = claims.issuer(issuer);
-    }
-    if let Some(audience) = &settings.audience {
+        .expires_at(now + settings.token_ttl)
+        .granting(SCOPES.join(" "));
+    if let Some(issuer) = settings.token_issuer(origin) {
+        let audience = settings.audience.clone();
+        claims = claims
+            .issuer(issuer)
+            .audience(audience.unwrap_or_else(|| settings.resource(origin)));
+    } else if let Some(audience) = &settings.audience {
         claims = claims.audience(audience);
     }
     claims
 }
 
+/// All routes: those below the layer, and those that need no token.
+pub(crate) async fn routes(
+    keyring: Keyring<App>,
+    settings: &Settings,
+    origin: &str,
+    upstream: Upstream,
+    stop: &CancellationToken,
+) -> Result<Router, Box<dyn Error>> {
+    let mut tokens = JwtRotationLayer::new(keyring)
+        .leeway(settings.leeway)
+        .respond_with(McpBody);
+    let mut scopes = ScopePolicy::new();
+    if let Some(audience) = &settings.audience {
+        tokens = tokens.audience(audience);
+    }
+    if settings.toy_authorization_server {
+        tokens = tokens.issuer(origin).required_scopes([SCOPES[0]])?;
+        scopes = scopes.tool("quote", SCOPES);
+    }
+    tokens = match identity_provider(settings).await? {
+        Some(provider) => tokens.trust(provider),
+        None => match &settings.issuer {
+            Some(issuer) => tokens.issuer(issuer),
+            None => tokens,
+        },
+    };
+    let protected = Router::new()
+        .nest_service("/mcp", mcp_service(settings, upstream, stop))
+        .layer(McpLayer::new().scopes(scopes)?)
+        .route("/whoami", get(whoami));
+    let protected = match settings.token_issuer(origin) {
+        Some(issuer) => {
+            let metadata = ResourceMetadata::new(settings.resource(origin))
+                .authorization_server(issuer)
+                .scopes(settings.toy_authorization_server.then_some(SCOPES[0]));
+            protected.layer(tokens.resource_metadata(metadata)?)
+        }
+        None => protected.layer(tokens),
+    };
+    // Outside of the layer: it needs no token.
+    Ok(protected.route("/healthz", get(async || "ok\n")))
+}
+
+fn mcp_service(
+    settings: &Settings,
+    upstream: Upstream,
+    stop: &CancellationToken,
+) -> StreamableHttpService<Tools, LocalSessionManager> {
+    let tools = Tools::new(upstream);
+    // By default there are sessions for clients up to 2025-11-25, none on the wire of 2026-07-28, and only
+    // `Host`s of this machine are let in. No web page is.
+    let mut config = StreamableHttpServerConfig::default()
+        .enforce_origin_validation()
+        .with_cancellation_token(stop.child_token());
+    let public = settings.public_url.as_deref();
+    let host = public.and_then(|url| url.parse::<Uri>().ok()?.host().map(str::to_owned));
+    config.allowed_hosts.extend(host);
+    StreamableHttpService::new(
+        move || Ok(tools.clone()),
+        Arc::new(LocalSessionManager::default()),
+        config,
+    )
+}
+
 /// Serves until `stop` is cancelled; then open streams are ended and the keyring with them.
 pub(crate) async fn serve(
     listener: TcpListener,
+    routes: Router,
     keyring: Keyring<App>,
-    layer: TokenLayer,
-    upstream: Upstream,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     use axum::serve::ListenerExt;
 
-    let routes = routes(layer, upstream, &stop);
     // Without it, an event stream's small writes wait for the peer's delayed acknowledgement.
     let listener = listener.tap_io(|socket| {
         let _ = socket.set_nodelay(true);
@@ -175,23 +247,6 @@ pub(crate) async fn serve(
     };
     keyring.shutdown().await;
     result
-}
-
-fn routes(layer: TokenLayer, upstream: Upstream, stop: &CancellationToken) -> Router {
-    let tools = Tools::new(upstream);
-    // Its defaults: sessions for clients up to 2025-11-25, none on the wire of 2026-07-28.
-    let config = StreamableHttpServerConfig::default().with_cancellation_token(stop.child_token());
-    let mcp = StreamableHttpService::new(
-        move || Ok(tools.clone()),
-        Arc::new(LocalSessionManager::default()),
-        config,
-    );
-    Router::new()
-        .nest_service("/mcp", mcp)
-        .route("/whoami", get(whoami))
-        // Below the layer; what is added after it needs no token.
-        .layer(layer)
-        .route("/healthz", get(async || "ok\n"))
 }
 
 async fn whoami(secrets: Secrets<App>, claims: Claims) -> Json<WhoAmI> {

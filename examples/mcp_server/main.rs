@@ -7,8 +7,9 @@
 //! ```
 //!
 //! It prints what to type next. The way of a secret: [`store`] (where it is), [`directory`] (the
-//! files), [`app`] (the keyring, the layer, the routes), [`tools`] (arguments of MCP tools),
-//! [`upstream`] (who is called with the API key).
+//! files), [`app`] (the keyring, the layers, the routes), [`tools`] (arguments of MCP tools),
+//! [`upstream`] (who is called with the API key). With `--toy-authorization-server`, [`authorization_server`]
+//! gives out tokens.
 
 use std::{
     error::Error,
@@ -27,12 +28,14 @@ use tower_secrets::{
 };
 
 mod app;
+mod authorization_server;
 mod directory;
 mod store;
 mod tools;
 mod upstream;
 
 use app::{App, Settings};
+use authorization_server::AuthorizationServer;
 use store::{Place, Store};
 use upstream::Upstream;
 
@@ -67,7 +70,6 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let ended = end_of_service()?;
     let keyring = app::keyring(store.source().await, &settings, upstream.clone()).await?;
     let events = keyring.subscribe();
-    let layer = app::layer(keyring.clone(), &settings).await?;
     let listener = TcpListener::bind(arguments.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", arguments.listen))?;
@@ -80,10 +82,21 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
             path.display()
         ));
     }
-    say(welcome(&origin, &store, &keyring, &settings));
-    tokio::spawn(follow(events, keyring.clone(), settings.clone()));
-
     let stop = CancellationToken::new();
+    let mut routes = app::routes(keyring.clone(), &settings, &origin, upstream, &stop).await?;
+    let printer = Printer {
+        keyring: keyring.clone(),
+        settings: settings.clone(),
+        origin: origin.clone(),
+    };
+    say(printer.welcome(&store));
+    if settings.toy_authorization_server {
+        let resource = settings.resource(&origin);
+        let server = AuthorizationServer::new(origin, resource, keyring.signer(), settings)?;
+        say(server.how_to_use());
+        routes = routes.merge(server.routes());
+    }
+    tokio::spawn(printer.follow(events));
     tokio::spawn({
         let stop = stop.clone();
         async move {
@@ -91,7 +104,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
             stop.cancel();
         }
     });
-    app::serve(listener, keyring, layer, upstream, stop).await?;
+    app::serve(listener, routes, keyring, stop).await?;
     say("ended");
     Ok(())
 }
@@ -129,57 +142,61 @@ fn log_to_stderr() {
     registry().with(to_stderr).init();
 }
 
-/// Tells of each reload, with a token of the new key: scripts can follow.
-async fn follow(mut events: Events, keyring: Keyring<App>, settings: Settings) {
-    while let Some(event) = events.next().await {
-        match event {
-            Event::Reloaded {
-                generation,
-                version,
-                ..
-            } => {
-                say(format_args!(
-                    "reloaded: generation {generation}, version {version}"
-                ));
-                say(token_line(&keyring, &settings));
+/// Prints what can be typed next.
+struct Printer {
+    keyring: Keyring<App>,
+    settings: Settings,
+    origin: String,
+}
+
+impl Printer {
+    /// Tells of each reload, with a token of the new key: scripts can follow.
+    async fn follow(self, mut events: Events) {
+        while let Some(event) = events.next().await {
+            match event {
+                Event::Reloaded {
+                    generation,
+                    version,
+                    ..
+                } => {
+                    say(format_args!(
+                        "reloaded: generation {generation}, version {version}"
+                    ));
+                    say(self.token_line());
+                }
+                Event::ReloadFailed(error) | Event::ReloadError(error) => {
+                    say(format_args!("not reloaded: {error}"));
+                }
+                _ => {}
             }
-            Event::ReloadFailed(error) | Event::ReloadError(error) => {
-                say(format_args!("not reloaded: {error}"));
-            }
-            _ => {}
         }
     }
-}
 
-fn token(keyring: &Keyring<App>, settings: &Settings) -> Result<String, String> {
-    #[cfg(feature = "jwks")]
-    if settings.jwks {
-        return Err("the keys are the issuer's".to_owned());
+    fn token(&self) -> Result<String, String> {
+        #[cfg(feature = "jwks")]
+        if self.settings.jwks {
+            return Err("the keys are the issuer's".to_owned());
+        }
+        let claims = app::claims(&self.settings, &self.origin, "alice");
+        let token = self.keyring.signer().sign(&claims);
+        token.map_err(|error| error.to_string())
     }
-    let claims = app::claims(settings, "alice");
-    let token = keyring.signer().sign(&claims);
-    token.map_err(|error| error.to_string())
-}
 
-fn token_line(keyring: &Keyring<App>, settings: &Settings) -> String {
-    match token(keyring, settings) {
-        Ok(token) => format!("token: {token}"),
-        Err(error) => format!("no token: {error}; bring one that your issuer has signed"),
+    fn token_line(&self) -> String {
+        match self.token() {
+            Ok(token) => format!("token: {token}"),
+            Err(error) => format!("no token: {error}; bring one that your issuer has signed"),
+        }
     }
-}
 
-fn welcome(
-    origin: &str,
-    store: &Store,
-    keyring: &Keyring<App>,
-    settings: &Settings,
-) -> impl Display {
-    let token_line = token_line(keyring, settings);
-    let token = token(keyring, settings).unwrap_or_else(|_| "TOKEN".to_owned());
-    let rotate = store.how_to_rotate();
-    let id = std::process::id();
-    format!(
-        r#"{token_line}
+    fn welcome(&self, store: &Store) -> impl Display {
+        let token_line = self.token_line();
+        let token = self.token().unwrap_or_else(|_| "TOKEN".to_owned());
+        let origin = &self.origin;
+        let rotate = store.how_to_rotate();
+        let id = std::process::id();
+        format!(
+            r#"{token_line}
 
 Call it, in another terminal:
   curl -H 'Authorization: Bearer {token}' {origin}/whoami
@@ -193,7 +210,8 @@ Ask for a reload:
   kill -HUP {id}
 A new api_key that begins with "bad" is refused by the upstream, so the old bundle stays.
 "#
-    )
+        )
+    }
 }
 
 /// A reader that has gone away, such as `head`, is no reason to end.

@@ -190,7 +190,7 @@ impl<T> Ledger<T> {
             pending_since: None,
             current_since: now,
             previous_since: None,
-            sessions: Sessions::new(windows.session_keys, windows.max_pending),
+            sessions: Sessions::new(windows),
             keys: Remembered::default(),
             versions: Remembered::default(),
             revoked: HashMap::new(),

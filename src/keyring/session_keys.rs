@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     fmt,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use aws_lc_rs::rand;
@@ -27,9 +28,11 @@ mod tests;
 /// | [`of_process`](Self::of_process) | random, never leaves the process | sessions that live in this process's memory, as rmcp's do |
 /// | [`Keyring::session_keys`](super::Keyring::session_keys) | the field that [`session_key`](crate::Builder::session_key) names | what replicas share |
 ///
-/// The current key seals. It opens as well, and so do the keys before it, each until
-/// [`session_key_window`](crate::Builder::session_key_window) is over, and the pending one, with which
-/// another replica may seal already. A key that was revoked opens nothing.
+/// The current key seals, once it was held for the
+/// [`activation_delay`](crate::Builder::activation_delay), as pending or as current: until then some replica may
+/// not know it, and the key before it seals. All of them open: the current one, those before it, each until
+/// [`session_key_window`](crate::Builder::session_key_window) is over, and the pending one. A key that was
+/// revoked opens nothing.
 ///
 /// It does not keep the keyring alive: when the last of its handles is gone, the keys stay as they are.
 #[derive(Clone)]
@@ -44,8 +47,11 @@ struct Ring {
 /// What the books say of the session keys.
 #[derive(Debug, Default)]
 pub(crate) struct RingView {
-    /// It seals.
+    /// It seals ..
     pub(crate) current: Option<RingKey>,
+    /// .. but not before this moment, on the monotonic clock: until then the key before it does, if that was
+    /// replaced only now.
+    pub(crate) before: Option<(RingKey, Duration)>,
     /// In the order they are tried: the newest of the replaced first, then pending.
     pub(crate) others: Vec<RingKey>,
     /// Those that ended otherwise than by time.
@@ -123,7 +129,15 @@ impl SessionKeys {
 impl SessionKeys {
     /// The key that seals; `None` where there is none to be trusted.
     pub(crate) fn sealing(&self) -> Option<Arc<PreparedSessionKey>> {
-        self.view().current.as_ref().map(|held| held.key.clone())
+        let view = self.view();
+        let waits = |(held, until): &&(RingKey, Duration)| {
+            let now = self.0.clock.now();
+            now.mono < *until && held.trust.holds(now)
+        };
+        let before = view.before.as_ref().filter(waits).map(|(held, _)| held);
+        before
+            .or(view.current.as_ref())
+            .map(|held| held.key.clone())
     }
 
     /// The first key that opens something, of those that may.

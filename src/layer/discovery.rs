@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Response, StatusCode,
+    HeaderValue, Method, Response, StatusCode, Uri,
     header::{
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
         ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName,
@@ -25,7 +25,7 @@ const HEADERS: &str = "authorization, content-type, mcp-protocol-version";
 )]
 pub trait Discover<R>: sealed::Sealed {
     #[doc(hidden)]
-    fn answer(&self, method: &Method, path: &str) -> Option<Response<R>>;
+    fn answer(&self, method: &Method, uri: &Uri) -> Option<Response<R>>;
 }
 
 mod sealed {
@@ -40,7 +40,7 @@ mod sealed {
 pub struct NoDiscovery;
 
 impl<R> Discover<R> for NoDiscovery {
-    fn answer(&self, _: &Method, _: &str) -> Option<Response<R>> {
+    fn answer(&self, _: &Method, _: &Uri) -> Option<Response<R>> {
         None
     }
 }
@@ -52,8 +52,8 @@ pub struct Discovery(pub(super) Arc<Published>);
 impl<R: From<Bytes>> Discover<R> for Discovery {
     /// Byte for byte at the place of the resource, and at the root, where clients look next (MCP
     /// 2025-11-25, Authorization, Protected Resource Metadata Discovery Requirements).
-    fn answer(&self, method: &Method, path: &str) -> Option<Response<R>> {
-        let of_resource = path.strip_prefix(WELL_KNOWN)?;
+    fn answer(&self, method: &Method, uri: &Uri) -> Option<Response<R>> {
+        let of_resource = uri.path().strip_prefix(WELL_KNOWN)?;
         let is_here = of_resource.is_empty() || of_resource == self.0.path;
         is_here.then(|| self.document(method))
     }

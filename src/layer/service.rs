@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Extensions, HeaderMap, Request, Response, header::AUTHORIZATION};
+use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use serde::de::DeserializeOwned;
 use tower_service::Service;
 
@@ -17,6 +17,7 @@ use super::{
     judge::{Caller, Hope, Refused, View},
     layer::Settings,
     pinned::{leave_anonymous, leave_caller, pin},
+    require_scopes::check_scopes,
     respond::refuse,
 };
 use crate::{Secrets, claims::Authentication};
@@ -68,12 +69,7 @@ where
             View::Pinned => pin(&settings.keyring, request.extensions()),
             View::Newest => settings.keyring.current(),
         };
-        let caller = match self.authenticate(request.headers(), &secrets) {
-            Err(refused) if is_taken_by_another(&refused, request.extensions()) => {
-                return Err(Refusal::misconfigured(TAKEN_BY_ANOTHER).into());
-            }
-            other => other?,
-        };
+        let caller = self.authenticate(request.headers(), &secrets)?;
         let authentication = match caller {
             Some(Caller::Own(verified)) => {
                 Authentication::new::<C, T>(verified, secrets, settings.left_edge())
@@ -87,16 +83,16 @@ where
                 return Ok(());
             }
         };
-        let required = settings.edge.required_scopes.iter();
-        if !required.clone().all(|scope| authentication.grants(scope)) {
-            return Err(authentication.insufficient_scope([]).into());
-        }
         if settings.keep_authorization {
             hide_authorization(request.headers_mut());
         } else {
             request.headers_mut().remove(AUTHORIZATION);
         }
         leave_caller::<T>(request.extensions_mut(), authentication);
+        let required = &settings.edge.required_scopes;
+        if !required.is_empty() {
+            check_scopes(request.extensions(), required.iter())?;
+        }
         Ok(())
     }
 
@@ -183,15 +179,16 @@ where
     where
         P: Respond<R>,
     {
+        let is_missing = refusal.kind() == RefusalKind::NoCredentials;
+        // No client can mend that.
+        let refusal = if is_missing && request.extensions().get::<Authentication>().is_some() {
+            Refusal::misconfigured(TAKEN_BY_ANOTHER)
+        } else {
+            refusal
+        };
         let refusal = refusal.answering(request.method(), request.headers());
         refuse(&self.respond, refusal)
     }
-}
-
-/// Whether the token is missing because an outer layer has verified it.
-fn is_taken_by_another(refused: &Refused, extensions: &Extensions) -> bool {
-    refused.refusal.kind() == RefusalKind::NoCredentials
-        && extensions.get::<Authentication>().is_some()
 }
 
 fn hide_authorization(headers: &mut HeaderMap) {
@@ -220,10 +217,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        if let Some(document) = self
-            .discovery
-            .answer(request.method(), request.uri().path())
-        {
+        if let Some(document) = self.discovery.answer(request.method(), request.uri()) {
             return ResponseFuture::reject(document);
         }
         match self.admit(&mut request, View::Pinned) {

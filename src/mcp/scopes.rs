@@ -37,11 +37,13 @@
 //! |---|---|
 //! | `2026-07-28`, `Mcp-Method` and, where the method has one, `Mcp-Name` (decoded), each there once | these headers; the body is not touched |
 //! | the same, of `completion/complete`, `subscriptions/listen` or `resources/directory/read` where the policy is about prompts or resources | the body, which alone has the names |
+//! | the same, of `resources/subscribe` or `resources/unsubscribe`, without `Mcp-Name` | `Mcp-Method`: the version has them no more, and the server answers 404 |
 //! | any other, none, or headers that are missing, there twice or unreadable | the body |
 //!
 //! The headers of 2026-07-28 (Streamable HTTP, Standard MCP Request Headers) decide because rmcp answers 400 to a request
 //! whose body says something else; the tests of this crate hold it to that. In front of another server use
-//! [`always_read_bodies`](ScopesLayer::always_read_bodies).
+//! [`always_read_bodies`](ScopesLayer::always_read_bodies), and also where an `on_custom_request` of yours
+//! takes messages of these methods: rmcp hands it those whose body names nothing, whatever the headers say.
 //!
 //! A body is held whole, up to [`max_body_bytes`](ScopesLayer::max_body_bytes), and handed on as the same
 //! bytes. How long a client may take to send it is for the server that has the connection to limit. What
@@ -56,7 +58,7 @@
 //! |---|---|---|
 //! | needs scopes that the token does not grant | 403, a challenge with all that the message, or the whole batch, needs (RFC 6750 section 3.1) | -32600 |
 //! | names what is not listed, under [`deny_unlisted`](ScopePolicy::deny_unlisted) | 403 without a challenge | -32600 |
-//! | needs scopes, and [`allow_anonymous`](crate::JwtRotationLayer::allow_anonymous) let it through without a token | 401, the token layer's challenge | -32600 |
+//! | needs scopes, and [`allow_anonymous`](crate::JwtRotationLayer::allow_anonymous) let it through without a token | 401, a challenge with the same scopes | -32600 |
 //! | is no JSON, no message, or names nothing where it should | 400 | -32700, -32600, -32602 |
 //! | is too long to be held | 413 | -32600 |
 //! | met no token layer on its way | 500 that names the mend | -32603 |

@@ -28,9 +28,6 @@ use signing::Signing;
 /// The default overlap window, unless the refresh interval and the time limits ask for more.
 const OVERLAP: Duration = Duration::from_secs(900);
 
-/// The default window of a replaced session key, unless the overlap is longer.
-const SESSION_KEY_WINDOW: Duration = Duration::from_secs(24 * 3600);
-
 /// The default time limit of a fetch and of a probe.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -487,16 +484,8 @@ where
                 self.refresh_every, self.recipe.fetch_limit,
             )));
         }
+        let session_keys = session::window(self.session_key_window, overlap, least)?;
         self.signing.check(self.refresh_every, overlap)?;
-        let session_key_window = self
-            .session_key_window
-            .unwrap_or_else(|| SESSION_KEY_WINDOW.max(overlap));
-        if session_key_window < least {
-            return Err(BuildError::config(format!(
-                "session_key_window is {session_key_window:?}, which is less than {least:?}, the least \
-                 overlap that is allowed; with less, some process would still bind with a key when it ends",
-            )));
-        }
         if let Some(limit) = self.refuse_after
             && limit < self.refresh_every * 10
         {
@@ -508,7 +497,7 @@ where
         }
         Ok(Windows {
             overlap,
-            session_keys: session_key_window,
+            session_keys,
             max_pending: self.max_pending,
             release_previous_at_swap: self.release_previous_at_swap,
             activation_delay: self.signing.activation_delay(self.refresh_every),

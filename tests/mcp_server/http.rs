@@ -22,8 +22,16 @@ impl Request {
     }
 
     pub(crate) fn post(path: &str, body: &str) -> Self {
+        Self::posting(path, "application/json", body)
+    }
+
+    pub(crate) fn form(path: &str, body: &str) -> Self {
+        Self::posting(path, "application/x-www-form-urlencoded", body)
+    }
+
+    fn posting(path: &str, media_type: &str, body: &str) -> Self {
         Self(format!("POST {path} HTTP/1.1\r\n"), body.to_owned())
-            .header("content-type", "application/json")
+            .header("content-type", media_type)
             .header("content-length", &body.len().to_string())
     }
 

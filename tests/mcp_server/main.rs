@@ -8,9 +8,16 @@ mod aws;
 mod http;
 #[cfg(feature = "jwks")]
 mod identity_provider;
+mod inspector;
+#[allow(dead_code, reason = "the conformance suite uses more of it")]
+#[path = "../support/node.rs"]
+mod node;
 mod process;
+#[path = "../clients/program.rs"]
+mod program;
 mod python;
 mod rotation;
+mod toy;
 
 #[cfg(feature = "vault")]
 #[allow(dead_code, reason = "the tests of the source itself use more of it")]

@@ -160,6 +160,32 @@ async fn replicas_agree_while_one_has_seen_the_flip_and_another_has_not() {
 }
 
 #[tokio::test]
+async fn a_key_that_some_replica_may_not_know_seals_nothing_yet() {
+    let fleet = Fleet::new().await;
+    // Nobody has staged it, and B looks at the store later than A.
+    fleet.source.rotate(bundle("2", "2"));
+    fleet.a.keyring.refresh().await.unwrap();
+    let at_once = fleet.a.alice().open().await;
+    assert_eq!(at(&fleet.b, &at_once).await, goes_on());
+    fleet.b.keyring.refresh().await.unwrap();
+    fleet.hands.advance(HOUR);
+    let later = fleet.a.alice().open().await;
+    // One that knows the new key alone tells which of the two it was.
+    let new = Memory::new(bundle("2", "2"));
+    let new = Replica::sharing(&keyring(new, &fleet.hands).await, &fleet.sessions);
+    assert_eq!(at(&new, &at_once).await, GONE);
+    assert_eq!(at(&new, &later).await, goes_on());
+    // A key that was revoked does not seal, however new the other is.
+    let second = fleet.a.keyring.current().version().clone();
+    fleet.source.rotate(bundle("3", "3"));
+    fleet.a.keyring.refresh().await.unwrap();
+    fleet.a.keyring.revoke(&second);
+    let session = fleet.a.alice().open().await;
+    assert_eq!(at(&fleet.a, &session).await, goes_on());
+    assert_eq!(at(&new, &session).await, GONE);
+}
+
+#[tokio::test]
 async fn a_revoked_version_takes_its_session_key_with_it_at_once() {
     let fleet = Fleet::new().await;
     let first = fleet.a.keyring.current().version().clone();
@@ -243,6 +269,7 @@ async fn in_a_combined_source_a_session_key_follows_its_own_part() {
     assert_eq!(at(&b, &first).await, goes_on());
     session_key.rotate(text(session_secret("2")));
     refresh().await;
+    hands.advance(HOUR);
     let second = a.alice().open().await;
     for session in [&first, &second] {
         assert_eq!(at(&b, session).await, goes_on());

@@ -162,7 +162,10 @@ async fn without_a_token_what_needs_a_scope_needs_one() {
             let answer = bench.ask(request).await;
             assert_eq!(answer.status, status, "{answer:?}");
             if status == 401 {
-                assert_eq!(answer.challenge(), "Bearer realm=\"restricted\"");
+                assert_eq!(
+                    answer.challenge(),
+                    "Bearer realm=\"restricted\", scope=\"files:read\""
+                );
                 assert_eq!(answer.json()["error"]["code"], -32600);
             }
         }

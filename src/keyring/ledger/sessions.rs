@@ -11,7 +11,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Beside, Identity, Proved, limit, matters, remembered::Remembered, rest_of_window};
+use super::{
+    Beside, Identity, Proved, Windows, limit, matters, remembered::Remembered, rest_of_window,
+};
 use crate::{
     clock::Now,
     event::Event,
@@ -28,8 +30,9 @@ use crate::{
 const MAX_REPLACED: usize = 32;
 
 pub(super) struct Sessions {
-    window: Duration,
-    max_pending: Duration,
+    windows: Windows,
+    /// When current seals, monotonic.
+    seals_from: Duration,
     current: Option<RingKey>,
     /// The newest first.
     replaced: Vec<RingKey>,
@@ -40,6 +43,7 @@ pub(super) struct Sessions {
 struct Record {
     trust: Arc<Trust>,
     was_current: bool,
+    pending_since: Option<Duration>,
     /// It ended otherwise than by time.
     was_cut: bool,
 }
@@ -71,10 +75,10 @@ impl Brought {
 }
 
 impl Sessions {
-    pub(super) fn new(window: Duration, max_pending: Duration) -> Self {
+    pub(super) fn new(windows: Windows) -> Self {
         Self {
-            window,
-            max_pending,
+            windows,
+            seals_from: Duration::ZERO,
             current: None,
             replaced: Vec::new(),
             pending: None,
@@ -92,10 +96,10 @@ impl Sessions {
         events: &mut Vec<Event>,
     ) {
         let before = self.current.take();
-        self.install_current(current);
+        self.install_current(current, &before, now);
         self.replaced.retain(|held| !is(&self.current, held));
         if let Some(before) = before.filter(|before| !is(&self.current, before)) {
-            before.trust.end_after(now, self.window);
+            before.trust.end_after(now, self.windows.session_keys);
             self.replaced.insert(0, before);
         }
         if let Some(previous) = previous {
@@ -105,14 +109,27 @@ impl Sessions {
         self.pending = pending.and_then(|pending| self.entered_pending(pending, now));
     }
 
-    fn install_current(&mut self, current: Brought) {
+    fn install_current(&mut self, current: Brought, before: &Option<RingKey>, now: Now) {
+        let delay = self.windows.activation_delay;
         let Some(key) = current.key else { return };
+        let stays = same(before, &key);
         let record = self.record(&key);
+        // Others open with a key while it is in its window, so it may seal when it is back.
+        let is_known = record.was_current && record.trust.holds(now);
+        let pending = record.pending_since.filter(|_| record.trust.holds(now));
+        let since = pending.unwrap_or(now.mono);
         record.was_current = true;
         record.was_cut = false;
         // The store made it current: the deadline of an earlier replacement is void.
         record.trust.reopen();
         let trust = record.trust.clone();
+        if !stays {
+            self.seals_from = if is_known {
+                now.mono
+            } else {
+                since.saturating_add(delay)
+            };
+        }
         self.current = Some(RingKey {
             key,
             trust,
@@ -122,7 +139,7 @@ impl Sessions {
 
     /// The key of the previous version may be one that this process never saw as current.
     fn enter_window(&mut self, previous: Brought, now: Now) {
-        let window = self.window;
+        let window = self.windows.session_keys;
         let Some(key) = previous.key else { return };
         if same(&self.current, &key) {
             return;
@@ -154,7 +171,7 @@ impl Sessions {
 
     /// For opening alone: another replica may have seen the flip already.
     fn entered_pending(&mut self, pending: Brought, now: Now) -> Option<RingKey> {
-        let max_pending = self.max_pending;
+        let max_pending = self.windows.max_pending;
         let key = pending.key?;
         if same(&self.current, &key) {
             return None;
@@ -164,6 +181,7 @@ impl Sessions {
             return None;
         }
         record.trust.end_after(now, max_pending);
+        record.pending_since.get_or_insert(now.mono);
         Some(RingKey {
             trust: record.trust.clone(),
             key,
@@ -219,6 +237,10 @@ impl Sessions {
             |held: &&RingKey| held.trust.holds(now) && !revoked.contains(held.key.identity());
         let others = self.replaced.iter().chain(&self.pending).filter(is_good);
         let others = others.cloned().collect();
+        let before = self.replaced.first().filter(is_good).filter(|held| {
+            let rest = held.trust.remaining(now).unwrap_or_default();
+            rest.saturating_add(self.windows.activation_delay) >= self.windows.session_keys
+        });
         let cut = self.records.iter().filter(|(_, record)| record.was_cut);
         let mut cut: HashSet<Identity> =
             cut.map(|(identity, _)| *identity).chain(revoked).collect();
@@ -227,6 +249,7 @@ impl Sessions {
         }
         RingView {
             current: self.current.clone(),
+            before: before.cloned().map(|held| (held, self.seals_from)),
             others,
             cut,
         }
@@ -240,6 +263,7 @@ impl Sessions {
         let fresh = || Record {
             trust: Trust::open(),
             was_current: false,
+            pending_since: None,
             was_cut: false,
         };
         let keep = |record: &Record| record.was_cut || matters(&record.trust);

@@ -92,6 +92,7 @@ async fn run(acts: Vec<Act>) {
     let (source, hands) = (Memory::new(bundle(NAMES[0], 0)), Hands::default());
     let keyring = Keyring::<App>::builder(source.clone())
         .session_key(|app| &app.session_key)
+        .activation_delay(Duration::ZERO)
         .clock(hands.clone())
         .build()
         .await

@@ -1,7 +1,7 @@
 //! What a caller is told whose message goes no further.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header::CONTENT_TYPE};
 
 use crate::{
     layer::{Refusal, refuse},
@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A refusal, with a JSON-RPC error object for a body. `id` is JSON.
-pub(super) fn refused(refusal: Refusal, id: Option<&str>) -> Response<Bytes> {
+pub(super) fn refused(refusal: Refusal, headers: &HeaderMap, id: Option<&str>) -> Response<Bytes> {
     let respond = |refusal: &Refusal| {
         // As `layer::McpBody` has them.
         let code = if refusal.status().is_server_error() {
@@ -19,7 +19,7 @@ pub(super) fn refused(refusal: Refusal, id: Option<&str>) -> Response<Bytes> {
         };
         error(refusal.status(), code, refusal.description(), id)
     };
-    refuse(&respond, refusal)
+    refuse(&respond, refusal.answering(&Method::POST, headers))
 }
 
 pub(super) fn unreadable(reason: Unreadable, id: Option<&str>) -> Response<Bytes> {
@@ -37,14 +37,25 @@ pub(super) fn unreadable(reason: Unreadable, id: Option<&str>) -> Response<Bytes
     error(StatusCode::BAD_REQUEST, code, text, id)
 }
 
-pub(super) fn too_long() -> Response<Bytes> {
-    let text = "the body is longer than this server reads";
-    error(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, text, None)
+/// A body of which not enough came, or too much.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unread {
+    TooLong,
+    BrokenOff,
 }
 
-pub(super) fn broken_off() -> Response<Bytes> {
-    let text = "the body could not be read to its end";
-    error(StatusCode::BAD_REQUEST, INVALID_REQUEST, text, None)
+pub(super) fn unread(reason: Unread) -> Response<Bytes> {
+    let (status, text) = match reason {
+        Unread::TooLong => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the body is longer than this server reads",
+        ),
+        Unread::BrokenOff => (
+            StatusCode::BAD_REQUEST,
+            "the body could not be read to its end",
+        ),
+    };
+    error(status, INVALID_REQUEST, text, None)
 }
 
 /// Codes of JSON-RPC 2.0, section 5.1.

@@ -14,7 +14,10 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{answer, layer::Rules};
+use super::{
+    answer::{self, Unread},
+    layer::Rules,
+};
 use crate::mcp::BytesOr;
 
 pin_project! {
@@ -42,6 +45,13 @@ struct Call<S> {
     rules: Arc<Rules>,
 }
 
+impl<S, F, B> Kind<S, F, B> {
+    fn answer(response: Response<Bytes>) -> Self {
+        let response = Some(response);
+        Self::Answer { response }
+    }
+}
+
 impl<S, F, B> ScopesFuture<S, F, B> {
     pub(super) fn pass(future: F) -> Self {
         Self {
@@ -50,10 +60,8 @@ impl<S, F, B> ScopesFuture<S, F, B> {
     }
 
     pub(super) fn answer(response: Response<Bytes>) -> Self {
-        let response = Some(response);
-        Self {
-            kind: Kind::Answer { response },
-        }
+        let kind = Kind::answer(response);
+        Self { kind }
     }
 
     pub(super) fn read(service: S, rules: Arc<Rules>, request: Request<B>) -> Self {
@@ -97,11 +105,9 @@ where
                     let limit = call.as_ref().map_or(0, |call| call.rules.max_body_bytes);
                     let result = ready!(held.poll_fill(cx, body, limit));
                     let call = call.take().expect("a call for each body");
-                    match result.and_then(|bytes| call.go_on(bytes)) {
-                        Ok(future) => Kind::Pass { future },
-                        Err(response) => Kind::Answer {
-                            response: Some(response),
-                        },
+                    match result {
+                        Ok(bytes) => call.go_on(bytes),
+                        Err(reason) => Kind::answer(answer::unread(reason)),
                     }
                 }
             };
@@ -111,7 +117,7 @@ where
 }
 
 impl<S> Call<S> {
-    fn go_on<B>(self, bytes: Bytes) -> Result<S::Future, Response<Bytes>>
+    fn go_on<B>(self, bytes: Bytes) -> Kind<S, S::Future, B>
     where
         S: Service<Request<BytesOr<B>>>,
     {
@@ -120,8 +126,12 @@ impl<S> Call<S> {
             parts,
             rules,
         } = self;
-        rules.after_body(&parts.extensions, &bytes)?;
-        Ok(service.call(Request::from_parts(parts, BytesOr::bytes(bytes))))
+        match rules.after_body(&parts, &bytes) {
+            Some(response) => Kind::answer(response),
+            None => Kind::Pass {
+                future: service.call(Request::from_parts(parts, BytesOr::bytes(bytes))),
+            },
+        }
     }
 }
 
@@ -140,22 +150,22 @@ impl Held {
         cx: &mut Context<'_>,
         mut body: Pin<&mut B>,
         limit: usize,
-    ) -> Poll<Result<Bytes, Response<Bytes>>> {
+    ) -> Poll<Result<Bytes, Unread>> {
         let is_over = |bytes: u64| usize::try_from(bytes).map_or(true, |bytes| bytes > limit);
         if is_over(body.size_hint().lower().saturating_add(self.len() as u64)) {
-            return Poll::Ready(Err(answer::too_long()));
+            return Poll::Ready(Err(Unread::TooLong));
         }
         loop {
             let mut data = match ready!(body.as_mut().poll_frame(cx)) {
                 None => return Poll::Ready(Ok(self.take())),
-                Some(Err(_)) => return Poll::Ready(Err(answer::broken_off())),
+                Some(Err(_)) => return Poll::Ready(Err(Unread::BrokenOff)),
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => data,
                     Err(_) => continue,
                 },
             };
             if data.remaining() > limit.saturating_sub(self.len()) {
-                return Poll::Ready(Err(answer::too_long()));
+                return Poll::Ready(Err(Unread::TooLong));
             }
             self.push(data.copy_to_bytes(data.remaining()));
         }

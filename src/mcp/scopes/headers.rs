@@ -15,6 +15,11 @@ pub(super) fn method(headers: &HeaderMap) -> Option<&str> {
     (version == VERSION).then(|| single(headers, "mcp-method"))?
 }
 
+/// Whether this version has the method no more, so that its server answers 404.
+pub(super) fn is_removed(method: &str) -> bool {
+    matches!(method, "resources/subscribe" | "resources/unsubscribe")
+}
+
 /// `Mcp-Name`, decoded (MCP 2026-07-28, Transports, Value Encoding).
 pub(super) fn name(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     let value = single(headers, "mcp-name")?;

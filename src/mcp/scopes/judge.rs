@@ -23,10 +23,12 @@ pub(super) fn by_headers<'p>(policy: &'p ScopePolicy, headers: &HeaderMap) -> Op
                 return None;
             }
         }
-        names @ (Names::Tool | Names::Prompt | Names::Resource) => {
-            let name = headers::name(headers)?;
-            policy.add_target(names.target(&name)?, &mut needs);
-        }
+        names @ (Names::Tool | Names::Prompt | Names::Resource) => match headers::name(headers) {
+            Some(name) => policy.add_target(names.target(&name)?, &mut needs),
+            // A server of this version is to say that, whatever is named.
+            None if headers::is_removed(method) => {}
+            None => return None,
+        },
     }
     Some(needs)
 }
@@ -48,11 +50,11 @@ pub(super) fn by_body<'p, 'b>(
 
 /// Whether whoever the token layer has found may do what needs this.
 pub(super) fn may(extensions: &Extensions, needs: &Needs<'_>) -> Result<(), Refusal> {
-    let Needs { scopes, unlisted } = needs;
-    if *unlisted {
-        // No scope would help, but a program without a token layer has to hear of that first.
-        check_scopes(extensions, [].into_iter())?;
+    // No scope would help with what is not listed, so none is asked for.
+    let scopes = if needs.unlisted { &[] } else { &*needs.scopes };
+    check_scopes(extensions, scopes.iter().copied())?;
+    if needs.unlisted {
         return Err(Refusal::unlisted());
     }
-    check_scopes(extensions, scopes.iter().copied())
+    Ok(())
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, request::Parts};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -14,6 +14,7 @@ use tower_service::Service;
 use super::{
     ScopePolicy, ScopesFuture, answer,
     judge::{by_body, by_headers, may},
+    policy::Needs,
 };
 use crate::{layer::InvalidScope, mcp::BytesOr};
 
@@ -94,37 +95,39 @@ pub struct CheckScopes<S> {
     rules: Arc<Rules>,
 }
 
-impl Rules {
-    /// What is known before the body: whether it must be read, or the answer to a refused caller.
-    fn before_body<B>(&self, request: &Request<B>) -> Result<Decided, Response<Bytes>> {
-        // Messages to a server are POSTed; GET and DELETE carry none.
-        if request.method() != Method::POST || self.policy.is_empty() {
-            return Ok(Decided::Pass);
-        }
-        let refused = |refusal| answer::refused(refusal, None);
-        let needs = match by_headers(&self.policy, request.headers()) {
-            Some(needs) if !self.always_read_bodies => needs,
-            _ => return Ok(Decided::Read),
-        };
-        may(request.extensions(), &needs).map_err(refused)?;
-        Ok(Decided::Pass)
-    }
-
-    pub(super) fn after_body(
-        &self,
-        extensions: &http::Extensions,
-        body: &[u8],
-    ) -> Result<(), Response<Bytes>> {
-        let (id, needs) = by_body(&self.policy, body);
-        let needs = needs.map_err(|reason| answer::unreadable(reason, id))?;
-        may(extensions, &needs).map_err(|refusal| answer::refused(refusal, id))
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
+/// What is to be done with a request of which nothing was read yet.
 enum Decided {
     Pass,
     Read,
+    Answer(Response<Bytes>),
+}
+
+impl Rules {
+    fn before_body<B>(&self, request: &Request<B>) -> Decided {
+        // Messages to a server are POSTed; GET and DELETE carry none.
+        if request.method() != Method::POST || self.policy.is_empty() {
+            return Decided::Pass;
+        }
+        let (headers, extensions) = (request.headers(), request.extensions());
+        let needs = by_headers(&self.policy, headers).filter(|_| !self.always_read_bodies);
+        // Who has no layer of tokens hears of that before anything is read.
+        match may(extensions, needs.as_ref().unwrap_or(&Needs::default())) {
+            Err(refusal) => Decided::Answer(answer::refused(refusal, headers, None)),
+            Ok(()) if needs.is_some() => Decided::Pass,
+            Ok(()) => Decided::Read,
+        }
+    }
+
+    /// The answer to a message that goes no further.
+    pub(super) fn after_body(&self, parts: &Parts, body: &[u8]) -> Option<Response<Bytes>> {
+        let (id, needs) = by_body(&self.policy, body);
+        let needs = match needs {
+            Ok(needs) => needs,
+            Err(reason) => return Some(answer::unreadable(reason, id)),
+        };
+        let refusal = may(&parts.extensions, &needs).err()?;
+        Some(answer::refused(refusal, &parts.headers, id))
+    }
 }
 
 /// The inner service is `Clone` for the sake of a body that is read first: its request takes the service
@@ -144,13 +147,13 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.rules.before_body(&request) {
-            Ok(Decided::Pass) => ScopesFuture::pass(self.inner.call(request.map(BytesOr::body))),
-            Ok(Decided::Read) => {
+            Decided::Pass => ScopesFuture::pass(self.inner.call(request.map(BytesOr::body))),
+            Decided::Read => {
                 let next = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, next);
                 ScopesFuture::read(ready, self.rules.clone(), request)
             }
-            Err(response) => ScopesFuture::answer(response),
+            Decided::Answer(response) => ScopesFuture::answer(response),
         }
     }
 }

@@ -433,7 +433,10 @@ mod tests {
                 .tool("bad", ["ok", bad]);
             let error = policy.prompt("bad too", [""]).valid().unwrap_err();
             let text = error.to_string();
-            assert!(text.contains(&format!("{bad:?}, of tool `bad`")), "{text}");
+            assert!(
+                text.contains(&format!("{bad:?}, of tool \"bad\"")),
+                "{text}"
+            );
         }
     }
 }

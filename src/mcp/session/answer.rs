@@ -40,14 +40,14 @@ impl Refused {
         response
     }
 
-    /// The status, the JSON-RPC error code and its message. -32001 is what the SDKs of MCP say of a
-    /// session that they do not know.
+    /// The status, the JSON-RPC error code and its message. -32001 is what the TypeScript SDK says of a
+    /// session that it does not know, on the older wire, where such codes are free.
     const fn answer(self) -> (StatusCode, i32, &'static str) {
         match self {
             Self::NotTheirs => (StatusCode::NOT_FOUND, -32001, "Session not found"),
             Self::Nameless => (
                 StatusCode::FORBIDDEN,
-                -32000,
+                -32600,
                 "the token names neither a subject nor a client, so no session can be its user's",
             ),
             Self::MissingLayer => (

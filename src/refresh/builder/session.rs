@@ -2,15 +2,35 @@
 
 use std::time::Duration;
 
-use super::Builder;
+use super::{BuildError, Builder};
 use crate::keyring::SessionKey;
+
+/// The default window of a replaced key, unless the overlap is longer.
+const WINDOW: Duration = Duration::from_secs(24 * 3600);
+
+/// The window of replaced session keys; `least` is the least overlap that is allowed.
+pub(super) fn window(
+    asked: Option<Duration>,
+    overlap: Duration,
+    least: Duration,
+) -> Result<Duration, BuildError> {
+    let window = asked.unwrap_or_else(|| WINDOW.max(overlap));
+    if window < least {
+        return Err(BuildError::config(format!(
+            "session_key_window is {window:?}, which is less than {least:?}, the least overlap that is \
+             allowed; with less, some process would still bind with a key when it ends",
+        )));
+    }
+    Ok(window)
+}
 
 impl<Raw, T> Builder<Raw, T> {
     /// Which field of the document binds MCP sessions and request states to their users, where
     /// replicas share them; [`Keyring::session_keys`](crate::Keyring::session_keys) gives the keys. It is
     /// an error of the version where it is also what [`jwt_key`](Self::jwt_key) chose.
     ///
-    /// Rotating it is a rotation of a field like any other: put a new value into a new version. A
+    /// Rotating it is a rotation of a field like any other: put a new value into a new version. The new key
+    /// binds once it was held for the [`activation_delay`](Self::activation_delay), and opens at once. A
     /// previous version that has no such field yet is left out, as it does not have the bundle's form.
     ///
     /// ```

@@ -17,6 +17,22 @@ fn lie(what: &'static str, headers: &[(&'static str, &str)], status: [u16; 3]) -
     }
 }
 
+/// A subscription on the 2026 wire, which has that no more.
+fn removed(what: &'static str, more: &[(&'static str, &str)]) -> Attack {
+    let mut all = vec![
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-method", "resources/subscribe"),
+    ];
+    all.extend_from_slice(more);
+    let params = json!({ "uri": "file:///secret" });
+    Attack {
+        what,
+        message: Message::raw(&all, body_2026("resources/subscribe", params)),
+        status: [400; 3],
+        works_bare: NOWHERE,
+    }
+}
+
 pub(super) fn by_headers() -> Vec<Attack> {
     let method = ("mcp-method", "tools/call");
     let real = ("mcp-name", "delete_file");
@@ -66,6 +82,8 @@ pub(super) fn by_headers() -> Vec<Attack> {
             &[method, real, free],
             [403; 3],
         ),
+        removed("2026: a method that is no more", &[]),
+        removed("2026: the same, with names", &[free, real]),
         lie("2026: no headers", &[], [403; 3]),
         lie("2026: no method", &[real], [403; 3]),
         lie(

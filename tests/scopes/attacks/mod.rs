@@ -4,8 +4,9 @@
 //! `cargo test --features full --test scopes attacks -- --nocapture` prints the table as it is seen.
 
 use serde_json::{Value, json};
+use tower_secrets::mcp::ScopesLayer;
 
-use crate::server::{Bench, Message, Mode};
+use crate::server::{Bench, Message, Mode, body_2026, policy};
 
 mod forms;
 mod headers;
@@ -72,6 +73,30 @@ async fn no_way_around_a_scope_leads_to_what_it_guards() {
         assert_eq!(guarded.take_done(), [""; 0]);
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Where the body has no name that is a text, rmcp has nothing to hold the header against, and takes the
+/// message for one of a method that it does not know. It reaches no tool, and the server's own
+/// `on_custom_request` with a name that is none.
+#[tokio::test]
+async fn a_name_that_is_no_text_reaches_no_tool() {
+    let body = body_2026("tools/call", json!({ "name": ["delete_file"] }));
+    let headers = [
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-method", "tools/call"),
+        ("mcp-name", "time"),
+    ];
+    for mode in Mode::ALL {
+        let message = Message::raw(&headers, body.clone());
+        let bench = Bench::new(mode).await;
+        bench.reader(message.clone()).await;
+        assert_eq!(bench.take_done(), ["custom tools/call"], "{mode:?}");
+
+        let scopes = ScopesLayer::new(policy()).unwrap().always_read_bodies();
+        let bench = Bench::with(mode, Some(scopes)).await;
+        assert_eq!(bench.reader(message).await.status, 400);
+        assert_eq!(bench.take_done(), [""; 0], "{mode:?}");
+    }
 }
 
 fn attacks() -> Vec<Attack> {
