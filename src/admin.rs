@@ -35,7 +35,8 @@
 //! * Unguarded, it answers only for a `Host` that is `localhost` or a loopback address, or that was
 //!   [named](Admin::host): a name that somebody made resolve to 127.0.0.1 (DNS rebinding) is none.
 //! * A `POST` from a page of another origin is refused by `Sec-Fetch-Site` and `Origin`, and one that is not of
-//!   type `application/json`: a browser sends that to another origin only where it is allowed to.
+//!   type `application/json`: a browser sends that to another origin only where it is allowed to. A proxy in
+//!   between must keep `Host`.
 //!
 //! A revocation from here is of this process, as [`Keyring::revoke`] is; so is "safe to revoke".
 //!

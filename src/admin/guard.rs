@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
+    HeaderMap, HeaderValue, StatusCode, Uri,
     header::{HOST, WWW_AUTHENTICATE},
     uri::Authority,
 };
@@ -127,8 +127,8 @@ impl Hosts {
         self.0.push(name);
     }
 
-    fn accept(&self, headers: &HeaderMap) -> bool {
-        let Some(host) = host(headers) else {
+    fn accept(&self, request: &Request) -> bool {
+        let Some(host) = host(request.uri(), request.headers()) else {
             return false;
         };
         let name = host.host();
@@ -141,8 +141,11 @@ impl Hosts {
     }
 }
 
-/// What the one `Host` header names.
-pub(super) fn host(headers: &HeaderMap) -> Option<Authority> {
+/// For whom a request is: HTTP/2 has it in the URI, whose word counts in HTTP/1.1 too (RFC 9112 section 3.2.2).
+pub(super) fn host(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
+    if let Some(authority) = uri.authority() {
+        return Some(authority.clone());
+    }
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(host), None) => Authority::try_from(host.as_bytes()).ok(),
@@ -155,7 +158,7 @@ pub(super) async fn check_host(
     request: Request,
     next: Next,
 ) -> Response {
-    if hosts.accept(request.headers()) {
+    if hosts.accept(&request) {
         return next.run(request).await;
     }
     let reason = "this Host is none of the page's: see `Admin::host`";

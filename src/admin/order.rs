@@ -24,7 +24,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Order<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
         let headers = request.headers();
-        if is_cross_site(headers) {
+        if is_cross_site(request.uri(), headers) {
             let reason = "a page of another origin may not ask for this";
             return Err(refusal(StatusCode::FORBIDDEN, reason));
         }
@@ -47,10 +47,10 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Order<T> {
 }
 
 /// Whether a browser says that the request is of another origin's page. What is no browser says nothing.
-fn is_cross_site(headers: &HeaderMap) -> bool {
+fn is_cross_site(uri: &Uri, headers: &HeaderMap) -> bool {
     let mut sites = headers.get_all("sec-fetch-site").iter();
     let is_own = sites.all(|site| site == "same-origin" || site == "none");
-    let host = host(headers);
+    let host = host(uri, headers);
     let mut origins = headers.get_all(ORIGIN).iter();
     let is_from_here = origins.all(|origin| {
         let origin = Uri::try_from(origin.as_bytes()).ok();
@@ -90,6 +90,7 @@ mod tests {
 
     #[test]
     fn only_pages_of_this_origin_and_programs_pass() {
+        let path = Uri::from_static("/reload");
         let host = ("host", "localhost:9090");
         for own in [
             &[host][..],
@@ -102,7 +103,7 @@ mod tests {
             ],
             &[host, ("sec-fetch-site", "none")],
         ] {
-            assert!(!is_cross_site(&headers(own)), "{own:?}");
+            assert!(!is_cross_site(&path, &headers(own)), "{own:?}");
         }
         for other in [
             &[host, ("origin", "http://evil.example")][..],
@@ -129,8 +130,18 @@ mod tests {
                 ("origin", "http://localhost:9090"),
             ],
         ] {
-            assert!(is_cross_site(&headers(other)), "{other:?}");
+            assert!(is_cross_site(&path, &headers(other)), "{other:?}");
         }
+        // HTTP/2 has no `Host`.
+        let uri = Uri::from_static("http://localhost:9090/reload");
+        assert!(!is_cross_site(
+            &uri,
+            &headers(&[("origin", "http://localhost:9090")])
+        ));
+        assert!(is_cross_site(
+            &uri,
+            &headers(&[("origin", "http://evil.example")])
+        ));
     }
 
     #[test]
