@@ -78,9 +78,9 @@
 //!
 //! * `instance` is drawn at random when the process starts: a script that asks several replicas knows by it that
 //!   they are several, and that none was started anew meanwhile.
-//! * The outer `safe_to_revoke` is true when all keyrings' are; each is [`Status::safe_to_revoke`]. Without
-//!   any `replaced` there is nothing to revoke.
-//! * A reason's `kind` is `stale`, `current`, `trusted`, `held`, `prepared_resource` or `tried_upstream`; `seconds` is
+//! * The outer `safe_to_revoke` is true when all keyrings' are; each is [`Status::safe_to_revoke`] of a keyring
+//!   that is still refreshed. Without any `replaced` there is nothing to revoke.
+//! * A reason's `kind` is `stopped`, `stale`, `current`, `trusted`, `held`, `prepared_resource` or `tried_upstream`; `seconds` is
 //!   how long ago, or for how long, `holders` how many times it is held.
 //! * `revoke_upstream_not_before` is when the last process of a fleet has stopped to send the version to an
 //!   upstream.

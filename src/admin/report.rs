@@ -39,7 +39,7 @@ impl Report {
             schema: SCHEMA,
             instance: &INSTANCE,
             at: rfc3339(now),
-            safe_to_revoke: keyrings.iter().all(|it| it.safe_to_revoke),
+            safe_to_revoke: !keyrings.is_empty() && keyrings.iter().all(|it| it.safe_to_revoke),
             may_revoke,
             keyrings,
         }
@@ -75,7 +75,12 @@ impl Secret {
     fn new(row: &Row) -> Self {
         let now = row.keyring.now();
         let status = row.keyring.state();
-        let reasons = status.safe_to_revoke().err().unwrap_or_default();
+        let is_running = row.keyring.is_running();
+        let not_safe = status.safe_to_revoke().err().unwrap_or_default();
+        let mut reasons: Vec<_> = not_safe.iter().map(Reason::new).collect();
+        if !is_running {
+            reasons.push(Reason::stopped());
+        }
         let Status {
             source,
             generation,
@@ -106,10 +111,10 @@ impl Secret {
         Self {
             name: row.name.clone(),
             source,
-            is_running: row.keyring.is_running(),
+            is_running,
             generation,
             safe_to_revoke: reasons.is_empty(),
-            reasons: reasons.iter().map(Reason::new).collect(),
+            reasons,
             current: version(current),
             previous: previous.map(version),
             pending: pending.map(version),
@@ -205,6 +210,17 @@ impl Reason {
                 text,
                 ..Self::in_use(in_use)
             },
+        }
+    }
+
+    /// It learns of no rotation any more.
+    fn stopped() -> Self {
+        Self {
+            kind: "stopped",
+            version: None,
+            text: "it is refreshed no more".to_owned(),
+            seconds: None,
+            holders: None,
         }
     }
 

@@ -233,7 +233,17 @@ async fn health_never_asks_the_store_and_ends_with_the_loop() {
     assert_eq!(ended.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(ended.body, "secrets is refreshed no more\n");
     assert_eq!(get(&router, "/readyz").await.status, StatusCode::OK);
-    assert_eq!(status(&router).await["keyrings"][0]["is_running"], false);
+    // It would not learn of a rotation.
+    let told = status(&router).await;
+    assert_eq!(told["keyrings"][0]["is_running"], false);
+    assert_eq!(told["safe_to_revoke"], false);
+    let reasons = told["keyrings"][0]["reasons"].as_array().unwrap();
+    assert!(
+        reasons.iter().any(|it| it["kind"] == "stopped"),
+        "{reasons:?}"
+    );
+    let nothing = status(&Admin::new().router()).await;
+    assert_eq!(nothing["safe_to_revoke"], false);
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,19 +20,15 @@ async fn beyond_loopback_only_with_a_guard() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{address}: {error}");
         assert!(error.to_string().contains("bearer_token"), "{error}");
     }
-    let everywhere: SocketAddr = "0.0.0.0:0".parse().unwrap();
-    let token = page
-        .clone()
-        .bearer_token("0123456789abcdef-operator")
-        .unwrap();
-    token.bind(everywhere).await.unwrap();
+    // An address that no machine has: what stops a guarded page is the system.
+    let beyond: SocketAddr = "192.0.2.1:0".parse().unwrap();
+    let token = page.clone().bearer_token("0123456789abcdef-operator");
     let layer = JwtRotationLayer::new(keyring.clone());
     let layer = layer.required_scopes(["operate"]).unwrap();
-    page.guarded_by(layer)
-        .unwrap()
-        .bind(everywhere)
-        .await
-        .unwrap();
+    for guarded in [token.unwrap(), page.guarded_by(layer).unwrap()] {
+        let error = guarded.bind(beyond).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrNotAvailable, "{error}");
+    }
 }
 
 #[tokio::test]

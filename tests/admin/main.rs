@@ -1,5 +1,7 @@
 //! The operator's page and what is behind it, asked as a client asks.
 
+#![allow(clippy::unwrap_used)]
+
 mod answers;
 mod bind;
 mod browser;
