@@ -28,16 +28,21 @@
 //! mistake in the program at error: `secrets_request_refused`, `secrets_extractor_rejected`,
 //! `secrets_session_refused`, `secrets_request_state_refused`. Version and key ids appear, values never.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{
+    clock::Clock,
     keyring::KeyId,
     metrics::Meter,
     refresh::{RefreshError, Trigger},
     source::{SourceError, Stage, VersionId},
 };
+
+mod recent;
+use recent::Recent;
+pub use recent::Told;
 
 /// Something an operator may want to know.
 #[derive(Clone, Debug)]
@@ -260,19 +265,22 @@ const KEPT: usize = 256;
 #[derive(Clone, Debug)]
 pub(crate) struct Teller {
     subscribers: broadcast::Sender<Event>,
+    recent: Arc<Recent>,
     pub(crate) meter: Meter,
 }
 
 impl Teller {
-    pub(crate) fn new(meter: Meter) -> Self {
+    pub(crate) fn new(meter: Meter, clock: Arc<dyn Clock>) -> Self {
         Self {
             subscribers: broadcast::Sender::new(KEPT),
+            recent: Arc::new(Recent::new(clock)),
             meter,
         }
     }
 
     pub(crate) fn tell(&self, event: Event) {
         event.log();
+        self.recent.note(&event);
         if let Event::WindowCutShort { .. } = event {
             self.meter.window_cut_short();
         }
@@ -286,6 +294,11 @@ impl Teller {
 
     pub(crate) fn subscribe(&self) -> Events {
         Events(self.subscribers.subscribe())
+    }
+
+    /// The newest first.
+    pub(crate) fn recent(&self) -> Vec<Told> {
+        self.recent.newest_first()
     }
 }
 

@@ -100,6 +100,7 @@
 //! | `axum` | the axum extractors |
 //! | `rmcp` | `mcp`: arguments of rmcp tools and prompts |
 //! | `metrics` | [`metrics`], for Prometheus and others |
+//! | `admin` | [`admin`]: the operator's page, status, reload |
 //! | `full` | all of them |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -146,6 +147,9 @@ mod extract;
 
 #[cfg(feature = "rmcp")]
 pub mod mcp;
+
+#[cfg(feature = "admin")]
+pub mod admin;
 
 #[cfg(feature = "aws")]
 pub mod aws;

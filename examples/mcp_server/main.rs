@@ -45,6 +45,10 @@ struct Arguments {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+    /// Where the operator's page is, such as 127.0.0.1:9090; none unless given
+    #[cfg(feature = "admin")]
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<SocketAddr>,
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
@@ -81,6 +85,16 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
             "secrets in {}: made for this run, removed at its end",
             path.display()
         ));
+    }
+    #[cfg(feature = "admin")]
+    if let Some(address) = arguments.admin {
+        let page = tower_secrets::admin::Admin::new().keyring("app", &keyring);
+        let page = page.bind(address).await?;
+        say(format_args!(
+            "operator's page on http://{}",
+            page.local_addr()?
+        ));
+        tokio::spawn(page.serve());
     }
     let stop = CancellationToken::new();
     let mut routes = app::routes(keyring.clone(), &settings, &origin, upstream, &stop).await?;

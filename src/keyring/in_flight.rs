@@ -225,6 +225,13 @@ impl<T> Shared<T> {
         }
     }
 
+    /// Whether this process has seen a version and not forgotten it.
+    #[cfg(feature = "admin")]
+    pub(crate) fn knows(&self, version: &VersionId) -> bool {
+        let books = self.books();
+        books.ledger.knows(version) || books.in_flight.holders(version) > 0
+    }
+
     /// What uses a version now; `None` for one that is not known.
     fn uses_of(&self, version: &VersionId, now: Now) -> Option<Vec<InUse>> {
         let books = self.books();
@@ -287,7 +294,11 @@ fn uses_of<T>(
             .iter()
             .any(|it| matches!(it, InUse::Held { .. } | InUse::Trusted { .. }));
         let of_current = replaced.bundle.as_ptr() == Arc::as_ptr(&ledger.current.bundle);
-        if !is_held && !of_current && replaced.bundle.strong_count() > 0 {
+        // What the books keep of a revoked one, for it may be restored, nobody can reach.
+        let kept = ledger.previous.as_ref();
+        let kept = kept.filter(|held| Arc::as_ptr(&held.bundle) == replaced.bundle.as_ptr());
+        let kept = usize::from(kept.is_some());
+        if !is_held && !of_current && replaced.bundle.strong_count() > kept {
             uses.push(InUse::PreparedResource);
         }
         let ago = replaced.used_at.map(|at| now.mono.saturating_sub(at));

@@ -212,6 +212,12 @@ impl<T: Send + Sync + 'static> Keyring<T> {
         while done.changed().await.is_ok() {}
     }
 
+    /// Whether the refresh loop has ended.
+    #[cfg(feature = "admin")]
+    pub(crate) fn is_stopped(&self) -> bool {
+        *self.shared.stop.borrow() || self.shared.done.has_changed().is_err()
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared<T>> {
         &self.shared
     }

@@ -204,7 +204,10 @@ impl PreparedSessionKey {
     /// Binds sessions (HMAC-SHA256).
     #[cfg_attr(
         not(feature = "rmcp"),
-        allow(dead_code, reason = "sessions are of MCP; tests of the keys ask for it")
+        allow(
+            dead_code,
+            reason = "sessions are of MCP; tests of the keys ask for it"
+        )
     )]
     pub(crate) fn binding(&self) -> &hmac::Key {
         &self.binding

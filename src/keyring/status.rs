@@ -7,6 +7,7 @@ use std::{
 
 use super::{InUse, KeyId, ReplacedStatus, Shared};
 use crate::{
+    event::Told,
     refresh::RefreshError,
     source::{SourceError, Stage, VersionId},
 };
@@ -50,6 +51,8 @@ pub struct Status {
     pub refused_parts: Vec<RefusedPart>,
     /// The versions that were in use before, the newest first, and what still uses them.
     pub replaced: Vec<ReplacedStatus>,
+    /// What the last refreshes did, and whatever else was told of late, the newest first: up to 32.
+    pub recent: Vec<Told>,
 }
 
 impl Status {
@@ -284,6 +287,7 @@ impl<T> Shared<T> {
             stale_parts: health.stale_parts.clone(),
             refused_parts: refused_parts.collect(),
             replaced,
+            recent: self.events.recent(),
         }
     }
 }

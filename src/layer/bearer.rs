@@ -9,7 +9,7 @@ const BEARER: &[u8] = b"bearer";
 
 /// What the `Authorization` header of a request holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Credentials<'a> {
+pub(crate) enum Credentials<'a> {
     /// `Bearer`, spaces and something. Whether that has the form of a token ([`is_b64token`]) is
     /// asked only of one that does not verify.
     Token(&'a [u8]),
@@ -24,7 +24,7 @@ pub(super) enum Credentials<'a> {
 }
 
 /// Reads the header: RFC 9110 section 11.6.2, RFC 6750 section 2.1.
-pub(super) fn credentials(headers: &HeaderMap) -> Credentials<'_> {
+pub(crate) fn credentials(headers: &HeaderMap) -> Credentials<'_> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     match (values.next(), values.next()) {
         (None, _) => Credentials::Absent,

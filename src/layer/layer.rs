@@ -275,6 +275,12 @@ impl<T, C, P, D> JwtRotationLayer<T, C, P, D> {
         }
     }
 
+    /// Whether a token of any user at all would do.
+    #[cfg(feature = "admin")]
+    pub(crate) fn requires_scopes(&self) -> bool {
+        !self.settings.edge.required_scopes.is_empty()
+    }
+
     fn require(self, change: impl FnOnce(&mut Policy)) -> Self {
         self.change(|settings| settings.policy.change(change))
     }

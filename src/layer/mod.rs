@@ -180,6 +180,8 @@ pub use self::{
     service::JwtRotation,
 };
 
+#[cfg(feature = "admin")]
+pub(crate) use self::bearer::{Credentials, credentials};
 pub(crate) use self::edge::Edge;
 #[cfg(feature = "rmcp")]
 pub(crate) use self::{

@@ -403,7 +403,8 @@ where
         } else {
             Hangups::default()
         };
-        let events = Teller::new(Meter::new(&self.recipe.source_name()));
+        let meter = Meter::new(&self.recipe.source_name());
+        let events = Teller::new(meter, self.clock.clone());
         let fetch_limit = self.recipe.fetch_limit;
         if catch(|| self.recipe.source.set_fetch_limit(fetch_limit)).is_err() {
             tracing::error!("secrets_source_panicked");

@@ -43,6 +43,37 @@ fn health_needs_no_token_and_the_rest_does() {
 }
 
 #[test]
+#[cfg(feature = "admin")]
+fn the_operator_s_page_is_on_a_listener_of_its_own() {
+    let directory = Directory::new();
+    let page = ["--admin", "127.0.0.1:0"];
+    let start = |page| {
+        let mut command = Command::new(example());
+        command.arg("--secrets").arg(directory.path()).args(page);
+        command
+    };
+    let server = Server::start_tokenless(&mut start(page));
+    let address = server.said("operator's page on http://");
+    let token = server.said("token: ");
+    let answer = Request::get("/status").send(&address);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.body.contains(&version(0)), "{answer:?}");
+    assert!(!answer.body.contains("api-key-0"), "{answer:?}");
+    assert_eq!(server.get("/status", Some(&token)).status, 404);
+
+    let refused = start(["--admin", "0.0.0.0:0"])
+        .args(["--listen", "127.0.0.1:0"])
+        .output();
+    let refused = refused.unwrap();
+    assert!(!refused.status.success());
+    let error = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        error.contains("the operator's page is not opened on 0.0.0.0:0"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_rotation_by_files_fails_no_call() {
     const CALLERS: usize = 4;
     let directory = Directory::new();
