@@ -87,7 +87,8 @@ const FIRST_WITHOUT_SESSIONS: &[u8] = b"2026-07-28";
 /// With a session store that replicas share, [`shared`](Self::shared) takes the keyring's session keys: a
 /// session that one replica has opened goes on at the others, and across rotations, until the
 /// [window](crate::Builder::session_key_window) of its key is over. A replica that has seen it before then
-/// goes on with it: it remembers some 10,000 sessions, until their key is revoked. Keys that verify tokens
+/// goes on with it: it remembers some 10,000 sessions, until their key is revoked, or the store withdraws it
+/// or names an end (`not_after`). Keys that verify tokens
 /// are no part of it: a JWKS is public, and anybody could mint bindings.
 ///
 /// # What is not protected
