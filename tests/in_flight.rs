@@ -224,3 +224,57 @@ async fn what_came_back_is_not_replaced_and_the_memory_is_bounded() {
     assert_eq!(newest.revoke_upstream_not_before, Some(not_before));
     assert!(status.replaced.iter().all(|it| it.id != status.current.id));
 }
+
+#[derive(Deserialize)]
+struct Bound {
+    session: tower_secrets::SessionKey,
+}
+
+fn bound(name: &str, count: u32) -> String {
+    format!(r#"{{"session":"session key {name} of thirty-two bytes","count":{count}}}"#)
+}
+
+/// It opens what it has bound, so it is not to be taken from the store; but no request waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_session_key_inside_its_window_is_in_use_and_drained_all_the_same() {
+    let store = Memory::new(bound("a", 1));
+    let keyring = Keyring::<Bound>::builder(store.clone())
+        .overlap(OVERLAP)
+        .session_key(|app| &app.session)
+        .clock(Arc::new(TokioClock::new()))
+        .build()
+        .await
+        .unwrap();
+    let rotate = async |name: &str, count| {
+        let old = keyring.current().version().clone();
+        store.rotate(bound(name, count));
+        keyring.refresh().await.unwrap();
+        keyring.drained(&old).await.unwrap();
+        // The bundle is let go of by a timer.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        old
+    };
+    let texts = |version: &VersionId| {
+        let status = keyring.status();
+        let replaced = status.replaced.iter().find(|it| it.id == *version);
+        let uses = replaced.unwrap().in_use.iter().map(InUse::to_string);
+        uses.collect::<Vec<_>>()
+    };
+    // The next version has it too.
+    let first = rotate("a", 2).await;
+    assert_eq!(texts(&first), [""; 0]);
+    assert_eq!(keyring.status().safe_to_revoke(), Ok(()));
+
+    let second = rotate("b", 3).await;
+    for version in [&first, &second] {
+        let texts = texts(version);
+        assert_eq!(texts.len(), 1, "{texts:?}");
+        assert!(
+            texts[0].starts_with("its session key opens for "),
+            "{texts:?}"
+        );
+    }
+    assert_eq!(keyring.status().safe_to_revoke().unwrap_err().len(), 2);
+    keyring.revoke(&second);
+    assert_eq!(keyring.status().safe_to_revoke(), Ok(()));
+}

@@ -59,6 +59,13 @@ pub enum InUse {
         /// How many times it is held. A request may hold it more than once; none is exact.
         holders: usize,
     },
+    /// Its session key opens what it has bound, sessions and request states, until its
+    /// [window](crate::Builder::session_key_window) is over. No request waits for that, so
+    /// [`drained`](Keyring::drained) does not; but who removes the version from the store ends them.
+    SessionKey {
+        /// For how long, unless it is withdrawn or revoked.
+        ends_in: Duration,
+    },
     /// A resource that was prepared from it is not closed.
     PreparedResource,
     /// An upstream was called with it by `try_each` less than an overlap window ago, because
@@ -84,6 +91,13 @@ impl fmt::Display for InUse {
                 f,
                 "it is held {holders} times by requests that began with it"
             ),
+            Self::SessionKey { ends_in } => {
+                write!(
+                    f,
+                    "its session key opens for {} s more",
+                    ends_in.as_secs_f64().ceil()
+                )
+            }
             Self::PreparedResource => f.write_str("a resource prepared from it is not closed"),
             Self::TriedUpstream { ago } => {
                 write!(f, "an upstream was called with it {} s ago", ago.as_secs())
@@ -284,6 +298,9 @@ fn uses_of<T>(
     if let Some(ends_in) = ledger.trusted_for(version, now) {
         uses.push(InUse::Trusted { ends_in });
     }
+    if let Some(ends_in) = ledger.session_key_opens_for(version, now) {
+        uses.push(InUse::SessionKey { ends_in });
+    }
     match in_flight.holders(version) {
         0 => {}
         holders => uses.push(InUse::Held { holders }),
@@ -313,7 +330,8 @@ impl<T: Send + Sync + 'static> Keyring<T> {
     /// Resolves when nothing here needs this version any more: it is not current, no request holds a
     /// snapshot in which it was, and its window has closed or it is revoked. What was copied out of
     /// [`Secrets`](crate::Secrets), and resources that were prepared from it and taken elsewhere, are
-    /// not seen; [`Status::safe_to_revoke`](crate::Status::safe_to_revoke) also looks at the latter.
+    /// not seen; [`Status::safe_to_revoke`](crate::Status::safe_to_revoke) also looks at the latter, and at
+    /// session keys inside their window, which are not waited for here.
     ///
     /// It is of this process alone: ask every one before a credential is revoked for all.
     ///
@@ -352,7 +370,9 @@ impl<T: Send + Sync + 'static> Keyring<T> {
                         needed = true;
                         wait = wait.min(ends_in);
                     }
-                    InUse::PreparedResource | InUse::TriedUpstream { .. } => {}
+                    InUse::SessionKey { .. }
+                    | InUse::PreparedResource
+                    | InUse::TriedUpstream { .. } => {}
                 }
             }
             if !needed {

@@ -10,7 +10,7 @@
 //! vanishes from it); an absent previous means "forget it"; a revocation wins over everything.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -80,6 +80,9 @@ pub(crate) struct Candidate<T> {
     /// For an ordinary secret the version as a whole says which keys leave, and until when they are
     /// trusted. In a combined one the part does that they are in.
     pub(crate) key_side: Option<KeySide<T>>,
+    /// When the store says that previous ends. A combined one has an end besides, that of the windows of
+    /// its parts, which is not that of session keys.
+    pub(crate) previous_ends: Option<SystemTime>,
     /// Whether the source vouches for no previous version, or no longer for one of a part.
     pub(crate) takes_back: bool,
     /// Whether versions are combinations of those of several secrets.
@@ -214,6 +217,7 @@ impl<T> Ledger<T> {
             previous,
             pending,
             key_side,
+            previous_ends,
             takes_back,
             is_composed,
         } = candidate;
@@ -222,7 +226,11 @@ impl<T> Ledger<T> {
         let flipped = !first && current.id != self.current.id;
         let before = self.current.clone();
         let before_keys = std::mem::take(&mut self.current_keys);
-        self.take_sessions(&current, &previous, &pending, takes_back, now, events);
+        let keys = Brought::beside(&previous).map(|it| it.ending(previous_ends));
+        let others = (keys, Brought::beside(&pending));
+        self.sessions
+            .take(Brought::by(&current), others, now, events);
+        let sessions = takes_back.then(|| self.sessions.withdraw(now));
         self.install_current(current, flipped, &before_keys, now);
 
         let previous = match previous {
@@ -241,6 +249,16 @@ impl<T> Ledger<T> {
             events.extend(withdrawn.into_iter().map(told));
         }
         self.install_previous(previous, flipped.then_some(before), now, events);
+        let told = |event: &Event| match event {
+            Event::PreviousWithdrawn { version } => Some(version.clone()),
+            _ => None,
+        };
+        let told: BTreeSet<_> = events.iter().filter_map(told).collect();
+        let untold = sessions
+            .into_iter()
+            .flatten()
+            .filter(|it| !told.contains(it));
+        events.extend(untold.map(|version| Event::PreviousWithdrawn { version }));
         let since = self.previous_since.take();
         self.previous_since = self.shown_previous().map(|id| match since {
             Some((shown, since)) if shown == id => (shown, since),
@@ -269,7 +287,7 @@ impl<T> Ledger<T> {
     }
 
     /// .. and of its keys.
-    pub(crate) fn shorten_keys(&self, version: &VersionId, not_after: SystemTime, now: Now) {
+    pub(crate) fn shorten_keys(&mut self, version: &VersionId, not_after: SystemTime, now: Now) {
         for held in self.replaced.iter().filter(|it| it.version == *version) {
             limit(&held.trust, Some(not_after), now);
         }
@@ -329,25 +347,9 @@ impl<T> Ledger<T> {
 
     /// What those who bind with session keys see from now on.
     pub(crate) fn session_keys(&self, now: Now) -> RingView {
-        self.sessions.view(self.revoked_sessions(), now)
-    }
-
-    fn take_sessions(
-        &mut self,
-        current: &Proved<T>,
-        previous: &Beside<T>,
-        pending: &Beside<T>,
-        takes_back: bool,
-        now: Now,
-        events: &mut Vec<Event>,
-    ) {
-        let previous = Brought::beside(previous);
-        let pending = Brought::beside(pending);
-        self.sessions
-            .take(Brought::by(current), previous, pending, now, events);
-        if takes_back {
-            self.sessions.withdraw(now);
-        }
+        let revoked = self.revoked_sessions();
+        let of_current = self.current_session_is_revoked();
+        self.sessions.view(revoked, of_current, now)
     }
 
     fn other_names(&self, key: &PreparedKey) -> Arc<[KeyId]> {
@@ -375,6 +377,16 @@ impl<T> Ledger<T> {
         trusted
             .map(|trust| trust.remaining(now).unwrap_or(Duration::MAX))
             .max()
+    }
+
+    /// For how long the session key of a replaced version opens what it has bound; `None` where current
+    /// has it too, which is no matter of that version.
+    pub(crate) fn session_key_opens_for(&self, version: &VersionId, now: Now) -> Option<Duration> {
+        let session = self.versions.get(version)?.session?;
+        let is_revoked = self.revoked_sessions().contains(&session);
+        self.sessions
+            .opens_for(&session, now)
+            .filter(|_| !is_revoked)
     }
 
     /// The bundle of the next snapshot's previous stage.

@@ -1,7 +1,7 @@
 //! The session keys that count now, as those who use them see them.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -32,7 +32,8 @@ mod tests;
 /// [`activation_delay`](crate::Builder::activation_delay), as pending or as current: until then some replica may
 /// not know it, and the key before it seals. All of them open: the current one, those before it, each until
 /// [`session_key_window`](crate::Builder::session_key_window) is over, and the pending one. A key that was
-/// revoked opens nothing.
+/// revoked opens nothing, and neither does the current one where its version was revoked: then none seals
+/// either, until the store has another.
 ///
 /// It does not keep the keyring alive: when the last of its handles is gone, the keys stay as they are.
 #[derive(Clone)]
@@ -56,6 +57,8 @@ pub(crate) struct RingView {
     pub(crate) others: Vec<RingKey>,
     /// Those that ended otherwise than by time.
     pub(crate) cut: HashSet<[u8; 32]>,
+    /// Those whose end the store has named; each holds until then.
+    pub(crate) named_ends: HashMap<[u8; 32], Arc<Trust>>,
 }
 
 /// A session key in the ring.
@@ -152,9 +155,12 @@ impl SessionKeys {
         keys.find_map(|held| Some((held.key.clone(), opens(&held.key)?)))
     }
 
-    /// Whether what a key opened here before its time was over may count still: not if it was revoked.
+    /// Whether what a key opened here before its window was over counts no more: it was revoked, or the
+    /// store has ended it.
     pub(crate) fn was_cut(&self, identity: &[u8; 32]) -> bool {
-        self.view().cut.contains(identity)
+        let view = self.view();
+        let is_over = |end: &Arc<Trust>| !end.holds_by(&*self.0.clock);
+        view.cut.contains(identity) || view.named_ends.get(identity).is_some_and(is_over)
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

@@ -218,7 +218,11 @@ impl<T> Shared<T> {
 
     pub(crate) fn shorten_keys(&self, version: &VersionId, not_after: SystemTime) {
         let now = self.clock.now();
-        self.books().ledger.shorten_keys(version, not_after, now);
+        let mut books = self.books();
+        books.ledger.shorten_keys(version, not_after, now);
+        if let Some(session_keys) = &self.session_keys {
+            session_keys.publish(books.ledger.session_keys(now));
+        }
     }
 
     /// Lets go of what is over by now.

@@ -57,7 +57,8 @@ pub struct Status {
 
 impl Status {
     /// Whether the versions that were in use before may be revoked upstream and removed from the store, as
-    /// far as this process goes.
+    /// far as this process goes. A session key inside its
+    /// [window](crate::Builder::session_key_window), 24 h by default, is a reason not to.
     ///
     /// It does not know what the other processes of a fleet use: each has to be asked, and each must have
     /// answered. It does not see values that were copied out of [`Secrets`](crate::Secrets).

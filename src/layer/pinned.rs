@@ -57,9 +57,6 @@ where
 {
     extensions.insert(secrets);
     extensions.insert(Anonymous { edge: Some(edge) });
-    if let Some(outer) = extensions.remove::<Authentication>() {
-        keep_secrets::<T>(extensions, &outer);
-    }
 }
 
 /// An outer layer's caller has given way; its bundle, of a type that this layer's is not of, stays

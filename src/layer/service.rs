@@ -77,6 +77,10 @@ where
             Some(Caller::Other(judged)) => {
                 Authentication::by_other::<C, T>(judged, secrets, settings.left_edge())
             }
+            // To a session, the same nobody as everybody else.
+            None if request.extensions().get::<Authentication>().is_some() => {
+                return Err(Refusal::misconfigured(TAKEN_BY_ANOTHER).into());
+            }
             None => {
                 hide_authorization(request.headers_mut());
                 leave_anonymous(request.extensions_mut(), secrets, settings.edge.clone());

@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::{
     BindSessions, BindSessionsLayer, EndStreams, EndStreamsLayer, ScopePolicy, ScopesLayer,
-    scopes::CheckScopes,
+    scopes::ScopesService,
 };
 use crate::layer::InvalidScope;
 
@@ -85,7 +85,7 @@ impl Default for McpLayer {
 
 impl<S> Layer<S> for McpLayer {
     // A session that is not the caller's is refused before anything is read for it.
-    type Service = EndStreams<BindSessions<CheckScopes<S>>>;
+    type Service = EndStreams<BindSessions<ScopesService<S>>>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let Self {

@@ -28,7 +28,7 @@ pub(super) enum Names {
     Prompt,
     /// `params.uri`.
     Resource,
-    /// `params.uri`, of an extension.
+    /// `params.uri`, of extensions: in the body alone.
     Directory,
     /// A prompt or a resource template: `params.ref`.
     Reference,
@@ -44,7 +44,7 @@ impl Names {
             "tools/call" => Self::Tool,
             "prompts/get" => Self::Prompt,
             "resources/read" | "resources/subscribe" | "resources/unsubscribe" => Self::Resource,
-            "resources/directory/read" => Self::Directory,
+            "resources/directory/read" | "skills/get" => Self::Directory,
             "completion/complete" => Self::Reference,
             "subscriptions/listen" => Self::Filter,
             _ => Self::Nothing,

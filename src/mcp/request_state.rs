@@ -113,7 +113,8 @@ impl RequestStates {
     /// Seals a state, as JSON, for whoever made this request.
     ///
     /// # Errors
-    /// An internal error: it cannot be written as JSON, no layer says who calls, or there is no key. An
+    /// An internal error: it cannot be written as JSON, is longer than 1 MiB when sealed, no layer says who
+    /// calls, or there is no key. An
     /// invalid request where the caller's token names neither a subject nor a client.
     pub fn seal<S: Serialize>(
         &self,
@@ -122,8 +123,8 @@ impl RequestStates {
         state: &S,
     ) -> Result<String, ErrorData> {
         let principal = principal(context)?;
-        self.sealed(&principal, call.as_ref(), state)
-            .ok_or_else(|| ErrorData::internal_error("the request state could not be sealed", None))
+        let sealed = self.sealed(&principal, call.as_ref(), state);
+        presentable(sealed).map_err(|text| ErrorData::internal_error(text, None))
     }
 
     /// Opens what was sealed for this user and this `call`.
@@ -223,6 +224,17 @@ enum Refused {
     OtherForm,
 }
 
+/// A state that a client can hand back, or why there is none.
+fn presentable(sealed: Option<String>) -> Result<String, String> {
+    let sealed = sealed.ok_or("the request state could not be sealed")?;
+    match sealed.len() {
+        ..=MAX_SEALED_BYTES => Ok(sealed),
+        len => Err(format!(
+            "the request state has {len} bytes when sealed, and may have {MAX_SEALED_BYTES}"
+        )),
+    }
+}
+
 /// What is authenticated beside the state.
 fn about(call: &[u8], principal: &Principal) -> Vec<u8> {
     let mut about = Vec::new();
@@ -276,6 +288,22 @@ mod tests {
             opens(&"A".repeat(MAX_SEALED_BYTES + 1)),
             Err(Refused::Malformed)
         );
+    }
+
+    /// What nobody could hand in is not handed out.
+    #[test]
+    fn a_state_that_is_too_long_is_not_sealed() {
+        let states = RequestStates::of_process();
+        let anyone = Principal::anonymous();
+        let seal = |len: usize| presentable(states.sealed(&anyone, b"tool", &"x".repeat(len)));
+        // Two quotes, and the tag.
+        let most = MAX_SEALED_BYTES / 4 * 3 - HEAD_BYTES - EXPIRY_BYTES - 2 - 16;
+        let sealed = seal(most).unwrap();
+        assert_eq!(sealed.len(), MAX_SEALED_BYTES);
+        let opened = states.opened::<String>(&anyone, b"tool", &sealed);
+        assert_eq!(opened.unwrap().len(), most);
+        let error = seal(most + 1).unwrap_err();
+        assert!(error.contains("1048578"), "{error}");
     }
 
     #[test]

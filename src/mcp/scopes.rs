@@ -36,7 +36,7 @@
 //! | `MCP-Protocol-Version` | what decides |
 //! |---|---|
 //! | `2026-07-28`, `Mcp-Method` and, where the method has one, `Mcp-Name` (decoded), each there once | these headers; the body is not touched |
-//! | the same, of `completion/complete`, `subscriptions/listen` or `resources/directory/read` where the policy is about prompts or resources | the body, which alone has the names |
+//! | the same, of `completion/complete`, `subscriptions/listen`, `resources/directory/read` or `skills/get` where the policy is about prompts or resources | the body, which alone has the names |
 //! | the same, of `resources/subscribe` or `resources/unsubscribe`, without `Mcp-Name` | `Mcp-Method`: the version has them no more, and the server answers 404 |
 //! | any other, none, or headers that are missing, there twice or unreadable | the body |
 //!
@@ -52,7 +52,7 @@
 //!
 //! # What is answered
 //!
-//! Each is a JSON-RPC error object, with the id of the message where that was read.
+//! Each is a JSON-RPC error object, with the id of the message where that was read, else `null`.
 //!
 //! | message | status | code |
 //! |---|---|---|
@@ -64,6 +64,12 @@
 //! | met no token layer on its way | 500 that names the mend | -32603 |
 //!
 //! GET and DELETE, which carry no message, pass. So do client responses, which have no method.
+//!
+//! # What is not protected
+//!
+//! A task is bound to neither the user who began it nor the scopes of the tool that it runs: `tasks/get`,
+//! `tasks/result` and `tasks/cancel` name it by its id alone, which no rule here knows. Who writes a server
+//! with tasks keeps with each whose it is, and lets nobody else at it.
 //!
 //! # Cancellation
 //!
@@ -79,6 +85,6 @@ mod uri;
 
 pub use self::{
     future::ScopesFuture,
-    layer::{CheckScopes, ScopesLayer},
+    layer::{ScopesLayer, ScopesService},
     policy::ScopePolicy,
 };

@@ -69,7 +69,8 @@ const FIRST_WITHOUT_SESSIONS: &[u8] = b"2026-07-28";
 /// | `Mcp-Session-Id` of another user, without its HMAC, forged, or given twice | 404, with a JSON-RPC error object to a POST: what a client gets whose session is over, and opens a new one after (2025-11-25, Transports, Session Management) |
 /// | the same beside `MCP-Protocol-Version: 2026-07-28` or newer, which has no sessions | the header is taken off, as one that means nothing there |
 /// | `Last-Event-ID` of another user | 404 |
-/// | a session is opened with a token that has neither `sub` nor a client id | 403: others may have such a token too. Calls that need no session are let through |
+/// | a session is opened with a token that has neither `sub` nor a client id | 403: others may have such a token too. Calls that need no session are let through. The inner service has opened it by then, and nobody has its id: it ends by its own time limit (rmcp's `keep_alive`, five minutes by default) |
+/// | a session is opened while no session key is trusted, that of current being revoked | 503, and such a session within |
 /// | no layer outside of this one says who calls | 500, which names the mend |
 ///
 /// Where no token is needed ([`allow_anonymous`](crate::JwtRotationLayer::allow_anonymous),
@@ -86,7 +87,8 @@ const FIRST_WITHOUT_SESSIONS: &[u8] = b"2026-07-28";
 /// With a session store that replicas share, [`shared`](Self::shared) takes the keyring's session keys: a
 /// session that one replica has opened goes on at the others, and across rotations, until the
 /// [window](crate::Builder::session_key_window) of its key is over. A replica that has seen it before then
-/// goes on with it: it remembers some 10,000 sessions, until their key is revoked. Keys that verify tokens
+/// goes on with it: it remembers some 10,000 sessions, until their key is revoked, or the store withdraws it
+/// or names an end (`not_after`). Keys that verify tokens
 /// are no part of it: a JWKS is public, and anybody could mint bindings.
 ///
 /// # What is not protected
@@ -205,18 +207,17 @@ impl<S> BindSessions<S> {
             presented: None,
             ends: request.method() == Method::DELETE,
         };
-        if let Some(presented) = sole(request, SESSION_ID)? {
-            match call.open_session(&presented) {
-                Some(session) => {
-                    request.headers_mut().insert(SESSION_ID, session.clone());
-                    call.presented = Some((session, presented));
-                }
-                // Nobody gets into a session whose id is not there.
-                None if has_no_sessions(request) => {
-                    request.headers_mut().remove(SESSION_ID);
-                }
-                None => return Err(Refused::NotTheirs),
+        match call.opened(sole(request, SESSION_ID)) {
+            Ok(None) => {}
+            Ok(Some((session, presented))) => {
+                request.headers_mut().insert(SESSION_ID, session.clone());
+                call.presented = Some((session, presented));
             }
+            // Nobody gets into a session whose id is not there.
+            Err(_) if has_no_sessions(request) => {
+                request.headers_mut().remove(SESSION_ID);
+            }
+            Err(refused) => return Err(refused),
         }
         if let Some(presented) = sole(request, LAST_EVENT_ID)? {
             let event = call
@@ -261,6 +262,19 @@ impl Call {
             .bindings
             .open(kind, presented.as_bytes(), principal)?;
         HeaderValue::from_bytes(opened.id).ok()
+    }
+
+    /// The session, and the header that names it.
+    fn opened(
+        &self,
+        presented: Result<Option<HeaderValue>, Refused>,
+    ) -> Result<Option<(HeaderValue, HeaderValue)>, Refused> {
+        let Some(presented) = presented? else {
+            return Ok(None);
+        };
+        let session = self.open_session(&presented);
+        let session = session.ok_or(Refused::NotTheirs)?;
+        Ok(Some((session, presented)))
     }
 
     fn open_session(&self, presented: &HeaderValue) -> Option<HeaderValue> {
@@ -327,7 +341,7 @@ impl Call {
         if let Some(verified) = verified {
             verified.remember(&bound, principal, key);
         }
-        HeaderValue::from_bytes(&bound).map_err(|_| Refused::NoKey)
+        HeaderValue::from_bytes(&bound).map_err(|_| Refused::NoHeader)
     }
 
     fn forget_session(&self) {

@@ -14,7 +14,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::Authentication;
+use crate::{Authentication, layer::Anonymous};
 
 /// Ends the event stream that a `GET` has opened when its token would be refused: at `exp`, the layer's
 /// leeway added; when the window of its key ends; when the key is revoked
@@ -26,7 +26,8 @@ use crate::Authentication;
 ///
 /// The answer to a `POST` is left alone, for a `tools/call` that has begun is not to be cut off; nor is
 /// a stream of a request without a token. It goes inside of
-/// [`JwtRotationLayer`](crate::JwtRotationLayer), around the MCP service.
+/// [`JwtRotationLayer`](crate::JwtRotationLayer), around the MCP service; elsewhere it ends nothing, and
+/// logs an error for each `GET`.
 ///
 /// ```
 /// # use tower_secrets::{Keyring, JwtRotationLayer};
@@ -81,6 +82,12 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let opens_stream = request.method() == Method::GET;
         let caller = request.extensions().get::<Authentication>();
+        if opens_stream && caller.is_none() && request.extensions().get::<Anonymous>().is_none() {
+            tracing::error!(
+                "secrets_stream_without_end: EndStreamsLayer does not know whose stream it is: put \
+                 JwtRotationLayer::new(keyring) outside of it"
+            );
+        }
         // Made of what the request is verified by, and not of what a handler leaves there.
         let end = caller
             .filter(|_| opens_stream)

@@ -42,6 +42,7 @@ where
             previous: self.previous(versions, built, events),
             pending: self.pending(versions, events),
             key_side: self.key_side(versions, events),
+            previous_ends: versions.previous().and_then(Version::expires),
             takes_back: self.takes_back(versions),
             is_composed: !versions.parts.is_empty(),
         }

@@ -87,6 +87,12 @@ async fn a_second_layer_names_the_mend_where_the_first_took_the_header() {
     assert!(refusal.description().contains(".keep_authorization()"));
     assert!(refusal.challenge().is_none());
 
+    // Nor is the caller whom the first has verified nobody to a second that needs no token.
+    let response = send!(bearer(&token(OLD)), tokens(), tokens().allow_anonymous());
+    assert_eq!(response.status(), 500);
+    let refusal = response.extensions().get::<Refusal>().unwrap();
+    assert!(refusal.description().contains(".keep_authorization()"));
+
     let response = send!(bearer(&token(OLD)), tokens().keep_authorization(), tokens());
     let Seen(headers, _, caller) = seen(&response);
     assert!(!headers.contains_key(AUTHORIZATION) && caller.is_some());

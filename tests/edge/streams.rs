@@ -160,3 +160,38 @@ async fn a_stream_without_a_token_has_no_end() {
     tokio::time::advance(Duration::from_secs(86_400)).await;
     assert!(stream.goes_on());
 }
+
+/// The lines that are logged, by this thread.
+#[derive(Clone, Default)]
+struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn outside_of_the_token_layer_it_says_that_it_ends_nothing() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let logged = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+
+    let (_source, keyring, token) = timed(600).await;
+    Stream::open(&layer(&keyring), Method::GET, EVENTS, &token).await;
+    let anyone = SecretsLayer::new(keyring);
+    Stream::open(&anyone, Method::GET, EVENTS, "unread").await;
+    let no_layer = tower::layer::layer_fn(|inner: BoxService| inner);
+    Stream::open(&no_layer, Method::POST, EVENTS, "unread").await;
+    assert!(!logged().contains("EndStreamsLayer"), "{}", logged());
+    Stream::open(&no_layer, Method::GET, EVENTS, "unread").await;
+    let logged = logged();
+    assert_eq!(logged.matches("EndStreamsLayer").count(), 1, "{logged}");
+    assert!(logged.contains("JwtRotationLayer"), "{logged}");
+}

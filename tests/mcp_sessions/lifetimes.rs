@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use tower_secrets::{
     Keyring, SessionKeys,
@@ -12,7 +12,7 @@ use tower_secrets::{
 };
 
 use crate::world::{
-    App, BOB, Hands, Replica, bundle, jwt_secret, keyring, session_secret, sessions,
+    App, BOB, Hands, Replica, bundle, initialize, jwt_secret, keyring, session_secret, sessions,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -245,6 +245,59 @@ async fn what_the_store_takes_back_is_gone_everywhere() {
     assert_eq!(at(&fleet.a, &session).await, GONE);
 }
 
+#[tokio::test]
+async fn what_the_store_takes_back_ends_what_goes_on_by_memory_alone() {
+    let fleet = Fleet::new().await;
+    let session = fleet.a.alice().open().await;
+    fleet.rotate("2", "2").await;
+    fleet.hands.advance(LATER);
+    fleet.refresh().await;
+    assert_eq!(at(&fleet.a, &session).await, goes_on());
+    fleet.source.drop_previous();
+    fleet.refresh().await;
+    assert_eq!(at(&fleet.a, &session).await, GONE);
+}
+
+#[tokio::test]
+async fn an_end_that_the_store_names_ends_what_goes_on_by_memory_alone() {
+    let fleet = Fleet::new().await;
+    let session = fleet.a.alice().open().await;
+    fleet.rotate("2", "2").await;
+    fleet.hands.advance(LATER);
+    fleet.refresh().await;
+    let ends = std::time::SystemTime::now() + LATER + HOUR;
+    let current = Version::new("2", bundle("2", "2"));
+    let previous = Version::new("1", bundle("1", "1")).not_after(ends);
+    fleet
+        .source
+        .set(Versions::new(current).with_previous(previous));
+    fleet.refresh().await;
+    // Its window is over, and it was promised nothing longer; but it was seen here.
+    assert_eq!(at(&fleet.a, &session).await, goes_on());
+    fleet.hands.advance(2 * HOUR);
+    assert_eq!(at(&fleet.a, &session).await, GONE);
+}
+
+/// With no key to seal with nothing is opened, and a client may try again.
+#[tokio::test]
+async fn a_revoked_current_opens_and_seals_nothing() {
+    let fleet = Fleet::new().await;
+    let session = fleet.a.alice().open().await;
+    let current = fleet.a.keyring.current().version().clone();
+    // Without a token, for its key is revoked as well.
+    let anyone = fleet.a.anyone();
+    let anonymous = anyone.open().await;
+    fleet.a.keyring.revoke(&current);
+    assert_eq!(anyone.whoami(&anonymous).await, GONE);
+    let mut answer = anyone.send(Method::POST, &[], Some(&initialize())).await;
+    assert_eq!((answer.status.as_u16(), answer.session()), (503, None));
+    let text = answer.rest().await;
+    assert!(text.contains("no session key is trusted"), "{text}");
+    assert_eq!(at(&fleet.b, &session).await, goes_on());
+    assert!(fleet.a.keyring.restore(&current));
+    assert_eq!(at(&fleet.a, &session).await, goes_on());
+}
+
 /// Each key in a secret of its own: one rotates without the other.
 #[tokio::test]
 async fn in_a_combined_source_a_session_key_follows_its_own_part() {
@@ -292,6 +345,28 @@ async fn a_withdrawal_does_not_wait_for_a_good_current() {
     fleet.a.keyring.refresh().await.unwrap_err();
     assert_eq!(at(&fleet.a, &session).await, GONE);
     assert_eq!(at(&fleet.b, &session).await, goes_on());
+}
+
+/// Nor for a window that is open: that of the JWT key is over here.
+#[tokio::test]
+async fn a_withdrawal_of_a_session_key_alone_does_not_wait_either() {
+    let fleet = Fleet::new().await;
+    let session = fleet.a.alice().open().await;
+    fleet.rotate("2", "2").await;
+    fleet.hands.advance(HOUR);
+    fleet.refresh().await;
+    let mut events = fleet.a.keyring.subscribe();
+    fleet.source.set(Versions::new(Version::new("3", "{}")));
+    fleet.a.keyring.refresh().await.unwrap_err();
+    assert_eq!(at(&fleet.a, &session).await, GONE);
+    let withdrawn = loop {
+        match events.next().await.unwrap() {
+            Event::PreviousWithdrawn { version, .. } => break version,
+            Event::ReloadFailed(_) => panic!("the withdrawal was not told"),
+            _ => continue,
+        }
+    };
+    assert_eq!(withdrawn.as_str(), "1");
 }
 
 #[tokio::test]

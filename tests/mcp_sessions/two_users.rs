@@ -271,7 +271,7 @@ async fn a_404_to_a_post_is_a_json_rpc_error() {
     let body: Value = serde_json::from_str(&answer.rest().await).unwrap();
     assert_eq!(
         body,
-        json!({ "jsonrpc": "2.0", "id": null, "error": { "code": -32001, "message": "Session not found" } })
+        json!({ "jsonrpc": "2.0", "id": null, "error": { "code": -32600, "message": "Session not found" } })
     );
     let headers = [("mcp-session-id", session.as_str())];
     let mut answer = replica.user(BOB).send(Method::GET, &headers, None).await;
@@ -308,5 +308,9 @@ async fn the_newer_wire_has_no_sessions_and_minds_none() {
         assert_eq!((answer.status.as_u16(), answer.session()), (200, None));
         let result = answer.message(|it| it["id"] == 7).await;
         assert_eq!(result["result"]["content"][0]["text"], "bob");
+        // Twice is no more than once.
+        headers.push(("mcp-session-id", session));
+        let answer = alice.send(Method::POST, &headers, Some(&call)).await;
+        assert_eq!((answer.status.as_u16(), answer.session()), (200, None));
     }
 }

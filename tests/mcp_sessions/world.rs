@@ -136,6 +136,11 @@ impl Replica {
     pub(crate) fn alice(&self) -> Caller {
         self.user(ALICE)
     }
+
+    /// Without a token.
+    pub(crate) fn anyone(&self) -> Caller {
+        self.user(User(None, None, None))
+    }
 }
 
 /// Sessions with an event store behind them.

@@ -54,7 +54,7 @@ async fn a_caller_does_what_its_scopes_allow_in_every_mode_and_version() {
 async fn a_refusal_names_every_scope_and_the_request() {
     let bench = Bench::new(Mode::StatelessJson).await;
     let [by_body, by_headers] = both_wires("tools/call", Some("delete_file"), &call("delete_file"));
-    for (message, id) in [(by_body, Some(7)), (by_headers, None)] {
+    for (message, id) in [(by_body, json!(7)), (by_headers, Value::Null)] {
         let answer = bench.reader(message).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN);
         let challenge = answer.challenge();
@@ -69,7 +69,7 @@ async fn a_refusal_names_every_scope_and_the_request() {
         assert_eq!(answer.headers["content-type"], "application/json");
         let body = answer.json();
         assert_eq!(body["jsonrpc"], "2.0");
-        assert_eq!(body.get("id").cloned(), id.map(Value::from));
+        assert_eq!(body.get("id"), Some(&id));
         assert_eq!(body["error"]["code"], -32600);
         assert!(body["error"]["message"].is_string());
     }
@@ -92,7 +92,8 @@ async fn prompts_resources_subscriptions_and_completions_need_theirs() {
         ("resources/read", private.clone(), "files:private"),
         ("resources/subscribe", secret.clone(), "files:secret"),
         ("resources/unsubscribe", private, "files:private"),
-        ("resources/directory/read", secret, "files:secret"),
+        ("resources/directory/read", secret.clone(), "files:secret"),
+        ("skills/get", secret, "files:secret"),
         (
             "completion/complete",
             json!({ "ref": prompt, "argument": argument }),

@@ -12,9 +12,10 @@ use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
         CompleteRequestParams, CompleteResult, CustomNotification, CustomRequest, CustomResult,
-        GetPromptRequestParams, GetPromptResponse, GetPromptResult, ReadResourceRequestParams,
-        ReadResourceResponse, ReadResourceResult, Reference, ServerCapabilities, ServerConfig,
-        SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequestParams,
+        GetPromptRequestParams, GetPromptResponse, GetPromptResult, GetSkillRequestParams,
+        GetSkillResult, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
+        Reference, ServerCapabilities, ServerConfig, SubscribeRequestParams, SubscriptionFilter,
+        UnsubscribeRequestParams,
     },
     service::{NotificationContext, RequestContext, SubscriptionContext},
     tool, tool_handler, tool_router,
@@ -99,6 +100,7 @@ impl ServerHandler for Server {
                 .enable_resources()
                 .enable_resources_subscribe()
                 .enable_completions()
+                .enable_skills()
                 .build(),
         )
     }
@@ -119,6 +121,15 @@ impl ServerHandler for Server {
     ) -> Result<ReadResourceResponse, ErrorData> {
         self.write(format!("read {}", request.uri));
         Ok(ReadResourceResult::new(Vec::new()).into())
+    }
+
+    async fn get_skill(
+        &self,
+        request: GetSkillRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<GetSkillResult, ErrorData> {
+        self.write(format!("skill {}", request.uri));
+        Err(ErrorData::invalid_params("no such skill", None))
     }
 
     async fn subscribe(

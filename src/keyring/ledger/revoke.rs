@@ -41,7 +41,7 @@ impl<T> Ledger<T> {
             }
         }
         if what.bundle {
-            self.sessions.withdraw(now);
+            gone.extend(self.sessions.withdraw(now));
         }
         gone.into_iter()
             .map(|version| Event::PreviousWithdrawn { version })
@@ -131,6 +131,17 @@ impl<T> Ledger<T> {
             let mut common = parts.intersection(&revoked.parts);
             common.any(|part| !revoked.was_current || !in_use.contains(part))
         })
+    }
+
+    /// Whether the session key of current was revoked with it, and not only with another version that
+    /// has the same.
+    pub(super) fn current_session_is_revoked(&self) -> bool {
+        let session = self.sessions.current_identity();
+        let spared = |session: &Identity| {
+            let revoked = self.revoked.get(&self.current.id);
+            revoked.is_some_and(|it| it.spared.contains(session))
+        };
+        self.is_revoked(&self.current.id) && session.is_some_and(|session| !spared(&session))
     }
 
     /// The session keys of revoked versions. Where current has one of them, that one goes on.

@@ -6,7 +6,7 @@
 //! but a source that names none at all has taken all of them back.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -42,10 +42,27 @@ pub(super) struct Sessions {
 
 struct Record {
     trust: Arc<Trust>,
+    /// The last one that it was in.
+    version: VersionId,
     was_current: bool,
     pending_since: Option<Duration>,
     /// It ended otherwise than by time.
     was_cut: bool,
+    /// Holds until the end that the store has named. The window may be over before.
+    named_end: Option<Arc<Trust>>,
+}
+
+impl Record {
+    fn limit(&mut self, not_after: Option<SystemTime>, now: Now) {
+        if not_after.is_some() {
+            limit(&self.trust, not_after, now);
+            limit(
+                self.named_end.get_or_insert_with(Trust::open),
+                not_after,
+                now,
+            );
+        }
+    }
 }
 
 /// A key as a version brings it.
@@ -64,6 +81,12 @@ impl Brought {
             replaced_at: version.replaced_at,
             not_after: version.not_after,
         }
+    }
+
+    /// What the store says of the end.
+    pub(super) fn ending(mut self, not_after: Option<SystemTime>) -> Self {
+        self.not_after = not_after;
+        self
     }
 
     pub(super) fn beside<T>(stage: &Beside<T>) -> Option<Self> {
@@ -90,8 +113,7 @@ impl Sessions {
     pub(super) fn take(
         &mut self,
         current: Brought,
-        previous: Option<Brought>,
-        pending: Option<Brought>,
+        (previous, pending): (Option<Brought>, Option<Brought>),
         now: Now,
         events: &mut Vec<Event>,
     ) {
@@ -113,13 +135,14 @@ impl Sessions {
         let delay = self.windows.activation_delay;
         let Some(key) = current.key else { return };
         let stays = same(before, &key);
-        let record = self.record(&key);
+        let record = self.record(&key, &current.version);
         // Others open with a key while it is in its window, so it may seal when it is back.
         let is_known = record.was_current && record.trust.holds(now);
         let pending = record.pending_since.filter(|_| record.trust.holds(now));
         let since = pending.unwrap_or(now.mono);
         record.was_current = true;
         record.was_cut = false;
+        record.named_end = None;
         // The store made it current: the deadline of an earlier replacement is void.
         record.trust.reopen();
         let trust = record.trust.clone();
@@ -144,7 +167,7 @@ impl Sessions {
         if same(&self.current, &key) {
             return;
         }
-        let record = self.record(&key);
+        let record = self.record(&key, &previous.version);
         if !std::mem::replace(&mut record.was_current, true) {
             // It was pending here and current in between, unseen: that deadline is void.
             record.trust.reopen();
@@ -153,7 +176,7 @@ impl Sessions {
             let rest = rest_of_window(window, previous.replaced_at, now);
             record.trust.end_after(now, rest);
         }
-        limit(&record.trust, previous.not_after, now);
+        record.limit(previous.not_after, now);
         let is_over = record.was_cut || !record.trust.holds(now);
         let held = RingKey {
             trust: record.trust.clone(),
@@ -176,7 +199,7 @@ impl Sessions {
         if same(&self.current, &key) {
             return None;
         }
-        let record = self.record(&key);
+        let record = self.record(&key, &pending.version);
         if record.was_current {
             return None;
         }
@@ -202,18 +225,33 @@ impl Sessions {
         }
     }
 
-    /// The source takes back all that is not current.
-    pub(super) fn withdraw(&mut self, now: Now) {
-        for held in std::mem::take(&mut self.replaced) {
-            held.trust.end_after(now, Duration::ZERO);
-            self.record(&held.key).was_cut = true;
+    /// The source takes back all that is not current: what is inside its window, and what others
+    /// remember beyond it. Gives the versions of those that it cut.
+    pub(super) fn withdraw(&mut self, now: Now) -> BTreeSet<VersionId> {
+        self.replaced.clear();
+        let mut versions = BTreeSet::new();
+        for (_, record) in past(&mut self.records, &self.current) {
+            record.trust.end_after(now, Duration::ZERO);
+            if !std::mem::replace(&mut record.was_cut, true) {
+                versions.insert(record.version.clone());
+            }
+        }
+        versions
+    }
+
+    pub(super) fn shorten(&mut self, version: &VersionId, not_after: SystemTime, now: Now) {
+        let past = past(&mut self.records, &self.current);
+        for (_, record) in past.filter(|(_, record)| record.version == *version) {
+            record.limit(Some(not_after), now);
         }
     }
 
-    pub(super) fn shorten(&self, version: &VersionId, not_after: SystemTime, now: Now) {
-        for held in self.replaced.iter().filter(|it| it.version == *version) {
-            limit(&held.trust, Some(not_after), now);
-        }
+    /// For how long a key that current has not goes on opening what it has bound.
+    pub(super) fn opens_for(&self, identity: &Identity, now: Now) -> Option<Duration> {
+        let mut replaced = self.replaced.iter();
+        let held = replaced.find(|held| held.key.identity() == identity)?;
+        let holds = held.trust.holds(now);
+        holds.then(|| held.trust.remaining(now).unwrap_or(Duration::MAX))
     }
 
     /// Lets go of what is over; tells whether anything was.
@@ -231,8 +269,13 @@ impl Sessions {
     }
 
     /// What those who use the keys see. A revocation is a matter of versions, and they may have the key
-    /// in common with current, which goes on.
-    pub(super) fn view(&self, revoked: HashSet<Identity>, now: Now) -> RingView {
+    /// in common with current, which goes on, unless current itself is one of them.
+    pub(super) fn view(
+        &self,
+        revoked: HashSet<Identity>,
+        current_is_revoked: bool,
+        now: Now,
+    ) -> RingView {
         let is_good =
             |held: &&RingKey| held.trust.holds(now) && !revoked.contains(held.key.identity());
         let others = self.replaced.iter().chain(&self.pending).filter(is_good);
@@ -241,17 +284,22 @@ impl Sessions {
             let rest = held.trust.remaining(now).unwrap_or_default();
             rest.saturating_add(self.windows.activation_delay) >= self.windows.session_keys
         });
-        let cut = self.records.iter().filter(|(_, record)| record.was_cut);
+        let records = || self.records.iter();
+        let cut = records().filter(|(_, record)| record.was_cut);
         let mut cut: HashSet<Identity> =
             cut.map(|(identity, _)| *identity).chain(revoked).collect();
-        if let Some(current) = &self.current {
+        let current = self.current.clone().filter(|_| !current_is_revoked);
+        if let Some(current) = &current {
             cut.remove(current.key.identity());
         }
+        let named_ends =
+            records().filter_map(|(identity, record)| Some((*identity, record.named_end.clone()?)));
         RingView {
-            current: self.current.clone(),
+            current,
             before: before.cloned().map(|held| (held, self.seals_from)),
             others,
             cut,
+            named_ends: named_ends.collect(),
         }
     }
 
@@ -259,16 +307,32 @@ impl Sessions {
         self.current.as_ref().map(|held| *held.key.identity())
     }
 
-    fn record(&mut self, key: &PreparedSessionKey) -> &mut Record {
+    fn record(&mut self, key: &PreparedSessionKey, version: &VersionId) -> &mut Record {
         let fresh = || Record {
             trust: Trust::open(),
+            version: version.clone(),
             was_current: false,
             pending_since: None,
             was_cut: false,
+            named_end: None,
         };
-        let keep = |record: &Record| record.was_cut || matters(&record.trust);
-        self.records.get_or_insert(*key.identity(), fresh, keep)
+        let keep = |record: &Record| {
+            record.was_cut || record.named_end.is_some() || matters(&record.trust)
+        };
+        let record = self.records.get_or_insert(*key.identity(), fresh, keep);
+        record.version.clone_from(version);
+        record
     }
+}
+
+/// The keys that were current, and are not.
+fn past<'a>(
+    records: &'a mut Remembered<Identity, Record>,
+    current: &Option<RingKey>,
+) -> impl Iterator<Item = (&'a Identity, &'a mut Record)> {
+    let current = current.as_ref().map(|held| *held.key.identity());
+    let records = records.iter_mut();
+    records.filter(move |(identity, record)| record.was_current && Some(**identity) != current)
 }
 
 fn is(held: &Option<RingKey>, other: &RingKey) -> bool {

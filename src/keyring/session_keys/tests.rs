@@ -70,16 +70,22 @@ struct Model {
     /// The session key of each version.
     versions: Vec<(VersionId, &'static str)>,
     revoked: Vec<&'static str>,
+    /// Whether the version in use is revoked, and not only another one with its key.
+    current_is_revoked: bool,
 }
 
 impl Model {
     fn opens(&self, name: &str) -> bool {
         let is_open = |end: &u64| self.now < *end && !self.revoked.contains(&name);
-        name == self.current || self.replaced.get(name).is_some_and(is_open)
+        if name == self.current {
+            return !self.current_is_revoked;
+        }
+        self.replaced.get(name).is_some_and(is_open)
     }
 
     fn rotate(&mut self, version: VersionId, name: &'static str) {
         self.versions.push((version, name));
+        self.current_is_revoked = false;
         let before = std::mem::replace(&mut self.current, name);
         self.replaced.remove(name);
         if before != name {
@@ -108,6 +114,7 @@ async fn run(acts: Vec<Act>) {
         replaced: HashMap::new(),
         versions: vec![(keyring.current().version().clone(), NAMES[0])],
         revoked: Vec::new(),
+        current_is_revoked: false,
     };
     for (count, act) in acts.into_iter().enumerate() {
         match &act {
@@ -123,6 +130,7 @@ async fn run(acts: Vec<Act>) {
                 let (version, name) = index.get(&model.versions);
                 keyring.revoke(version);
                 model.revoked.push(name);
+                model.current_is_revoked |= *version == model.versions[model.versions.len() - 1].0;
             }
             Act::DropPrevious => {
                 source.drop_previous();
@@ -130,14 +138,15 @@ async fn run(acts: Vec<Act>) {
             }
         }
         keyring.refresh().await.unwrap();
-        let sealing = *keys.sealing().unwrap().identity();
+        let sealing = keys.sealing().map(|key| *key.identity());
         for (name, identity) in NAMES.iter().zip(identities) {
             let opens = keys.find(|key| (*key.identity() == identity).then_some(()));
             assert_eq!(opens.is_some(), model.opens(name), "{name} after {act:?}");
-            assert_eq!(sealing == identity, *name == model.current);
+            let seals = *name == model.current && !model.current_is_revoked;
+            assert_eq!(sealing == Some(identity), seals, "{name} after {act:?}");
             let is_cut = keys.was_cut(&identity);
             assert!(!is_cut || !model.opens(name), "{name} after {act:?}");
-            let is_revoked = model.revoked.contains(name) && *name != model.current;
+            let is_revoked = model.revoked.contains(name) && !model.opens(name);
             assert!(is_cut || !is_revoked, "{name} after {act:?}");
         }
     }

@@ -62,12 +62,14 @@ pub(super) fn unread(reason: Unread) -> Response<Bytes> {
 const INVALID_REQUEST: i32 = -32600;
 const INTERNAL_ERROR: i32 = -32603;
 
-/// MCP leaves the id out where it is not known (2026-07-28, Error Responses).
+/// `null` where the id is not known, as JSON-RPC 2.0 section 5 has it and [`McpBody`](crate::layer::McpBody)
+/// too; the Python SDK takes no error without one.
 fn error(status: StatusCode, code: i32, text: &str, id: Option<&str>) -> Response<Bytes> {
-    let id = id.map(|id| format!("\"id\":{id},")).unwrap_or_default();
+    let id = id.unwrap_or("null");
     let text = serde_json::Value::from(text);
-    let body =
-        format!("{{\"jsonrpc\":\"2.0\",{id}\"error\":{{\"code\":{code},\"message\":{text}}}}}");
+    let body = format!(
+        "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{code},\"message\":{text}}}}}"
+    );
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json");

@@ -21,7 +21,7 @@ use super::{
 use crate::mcp::BytesOr;
 
 pin_project! {
-    /// The response future of [`CheckScopes`](super::CheckScopes): the inner service's own, an answer that
+    /// The response future of [`ScopesService`](super::ScopesService): the inner service's own, an answer that
     /// is ready, or first the reading of the body.
     pub struct ScopesFuture<S, F, B> {
         #[pin]

@@ -77,10 +77,10 @@ impl Default for ScopesLayer {
 }
 
 impl<S> Layer<S> for ScopesLayer {
-    type Service = CheckScopes<S>;
+    type Service = ScopesService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CheckScopes {
+        ScopesService {
             inner,
             rules: self.rules.clone(),
         }
@@ -90,7 +90,7 @@ impl<S> Layer<S> for ScopesLayer {
 /// The service made by [`ScopesLayer`]. Cheap to clone.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct CheckScopes<S> {
+pub struct ScopesService<S> {
     inner: S,
     rules: Arc<Rules>,
 }
@@ -132,7 +132,7 @@ impl Rules {
 
 /// The inner service is `Clone` for the sake of a body that is read first: its request takes the service
 /// that is ready with it.
-impl<S, B, R> Service<Request<B>> for CheckScopes<S>
+impl<S, B, R> Service<Request<B>> for ScopesService<S>
 where
     S: Service<Request<BytesOr<B>>, Response = Response<R>> + Clone,
     B: Body,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::uri::canonical;
+use super::uri::{READINGS, readings};
 use crate::{
     layer::{InvalidScope, is_scope_token},
     mcp::message::Target,
@@ -21,8 +21,9 @@ type Scopes = Box<[Box<str>]>;
 ///
 /// Names of tools, prompts and methods are compared byte by byte, as rmcp does. URIs are too, and besides
 /// in a form that takes `file:///public/../private` for `file:///private` (dot segments, percents, `\`,
-/// `//`, the case of scheme and host): a URI needs what either reading of it needs. What no form can tell
-/// remains the server's: symbolic links, file systems that ignore case, a query that is not looked at.
+/// `//`, the case of scheme and host), and in forms that take what is behind `?` or `#` for more of the path:
+/// a URI needs what any reading of it needs. What no form can tell remains the server's: symbolic links, file
+/// systems that ignore case, a query that is not looked at.
 ///
 /// ```
 /// use tower_secrets::mcp::ScopePolicy;
@@ -62,7 +63,8 @@ struct Resources {
 #[derive(Clone, Debug)]
 struct ResourceRule {
     uri: Box<str>,
-    canonical: Box<str>,
+    /// As `readings` has them.
+    readings: [String; READINGS],
     is_prefix: bool,
     scopes: Scopes,
 }
@@ -99,7 +101,7 @@ impl ScopePolicy {
     }
 
     /// What this resource needs: `resources/read`, `resources/subscribe`, `resources/unsubscribe`,
-    /// `resources/directory/read`, and `subscriptions/listen` with it among the resources.
+    /// `resources/directory/read`, `skills/get`, and `subscriptions/listen` with it among the resources.
     ///
     /// `completion/complete` of a resource template is held against the text of the template, such as
     /// `file:///{path}`: where its values tell something, list that too.
@@ -158,7 +160,7 @@ impl ScopePolicy {
         let scopes = self.checked("resource", uri, scopes);
         self.resources.rules.push(ResourceRule {
             uri: uri.into(),
-            canonical: canonical(uri).into(),
+            readings: readings(uri),
             is_prefix,
             scopes,
         });
@@ -237,15 +239,13 @@ impl Resources {
         if self.rules.is_empty() {
             return needs.add_others(&self.others, strict);
         }
-        let form = canonical(uri);
-        // Each reading by itself: that one is listed does not free the other.
+        // Each reading by itself: that one is listed does not free the others.
         let written = self.rules.iter().filter(|rule| rule.meets(&rule.uri, uri));
-        let meant = self
-            .rules
-            .iter()
-            .filter(|rule| rule.meets(&rule.canonical, &form));
         self.add_all(written, strict, needs);
-        self.add_all(meant, strict, needs);
+        for (at, reading) in readings(uri).iter().enumerate() {
+            let meant = |rule: &&ResourceRule| rule.meets(&rule.readings[at], reading);
+            self.add_all(self.rules.iter().filter(meant), strict, needs);
+        }
     }
 
     fn add_all<'p>(
@@ -388,6 +388,17 @@ mod tests {
             ("Docs://Readme", &["docs"]),
             ("docs://readme", &["other", "docs"]),
             ("file:///etc/passwd", &["other"]),
+            ("file:///public/x?/../../private/key", &["private", "key"]),
+            ("file:///public/x#/../../private/key", &["private", "key"]),
+            (
+                "file:///public/x?/../../private/y#/../../public/z",
+                &["private"],
+            ),
+            (
+                "file:///public/x#/../../private/y?/../../public/z",
+                &["private"],
+            ),
+            ("file:///public/x?y=/private/key", &[]),
         ] {
             assert_eq!(of_resource(&policy, uri), scopes, "{uri}");
         }

@@ -1,18 +1,28 @@
 //! What a resource's URI may come to mean to the server that reads it.
 
+/// How many readings of a URI there are.
+pub(super) const READINGS: usize = 3;
+
+/// The forms of a URI as those take it who know queries and no fragments, fragments and no queries, or
+/// neither: to a reader that opens a file, `?` and `#` are letters of its name. Who knows both takes it as
+/// one of the first two do, as far as the path goes.
+pub(super) fn readings(uri: &str) -> [String; READINGS] {
+    [&['?'][..], &['#'], &[]].map(|marks| canonical(uri, marks))
+}
+
 /// A form that is the same for URIs which common readers take for the same resource: those that remove
 /// dot segments and decode percents before or after (RFC 3986, section 6.2.2), that take `\` for `/` and
 /// drop tabs and line ends (WHATWG URL), or that open a file, where `//` is `/`.
 ///
 /// It is for comparing alone, and merges more than any one reader does: who asks for more because of it
-/// errs on the safe side. A query is kept as it is.
-pub(super) fn canonical(uri: &str) -> String {
+/// errs on the safe side. What one of the marks begins, such as a query, is kept as it is.
+fn canonical(uri: &str, marks: &[char]) -> String {
     let uri: String = uri
         .trim_matches(|c: char| c <= ' ')
         .chars()
         .filter(|c| !matches!(c, '\t' | '\n' | '\r'))
         .collect();
-    let (uri, query) = split_before(&uri, &['?', '#']);
+    let (uri, query) = split_before(&uri, marks);
     let (scheme, rest) = match uri.split_once(':') {
         Some((scheme, rest)) => (scheme.to_ascii_lowercase(), decode(rest)),
         None => (String::new(), decode(uri)),
@@ -94,6 +104,11 @@ mod tests {
 
     use super::*;
 
+    fn canonical(uri: &str) -> String {
+        let [_, _, whole] = readings(uri);
+        whole
+    }
+
     #[test]
     fn what_a_reader_may_take_for_the_same_is_the_same() {
         let secret = canonical("file:///private/secret");
@@ -155,8 +170,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_has_a_form(uri in ".{0,40}") {
-            canonical(&uri);
+        fn any_text_has_its_forms(uri in ".{0,40}") {
+            readings(&uri);
         }
 
         #[test]

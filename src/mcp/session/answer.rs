@@ -12,6 +12,8 @@ pub(super) enum Refused {
     Nameless,
     MissingLayer,
     NoKey,
+    /// The bound id is no header value.
+    NoHeader,
 }
 
 impl Refused {
@@ -21,7 +23,7 @@ impl Refused {
             Self::NotTheirs | Self::Nameless => {
                 tracing::debug!(reason = ?self, "secrets_session_refused");
             }
-            Self::MissingLayer | Self::NoKey => {
+            Self::MissingLayer | Self::NoKey | Self::NoHeader => {
                 tracing::error!(reason = ?self, "secrets_session_refused: {text}");
             }
         }
@@ -40,11 +42,11 @@ impl Refused {
         response
     }
 
-    /// The status, the JSON-RPC error code and its message. -32001 is what the TypeScript SDK says of a
-    /// session that it does not know, on the older wire, where such codes are free.
+    /// The status, the JSON-RPC error code, as [`McpBody`](crate::layer::McpBody) has them, and its message.
+    /// What a client does about a session that is over it learns from the status, in both official SDKs.
     const fn answer(self) -> (StatusCode, i32, &'static str) {
         match self {
-            Self::NotTheirs => (StatusCode::NOT_FOUND, -32001, "Session not found"),
+            Self::NotTheirs => (StatusCode::NOT_FOUND, -32600, "Session not found"),
             Self::Nameless => (
                 StatusCode::FORBIDDEN,
                 -32600,
@@ -56,6 +58,11 @@ impl Refused {
                 "BindSessionsLayer does not know who calls: put JwtRotationLayer::new(keyring) outside of it",
             ),
             Self::NoKey => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                -32603,
+                "no session key is trusted at the moment, so no session can be bound to its user",
+            ),
+            Self::NoHeader => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 -32603,
                 "the session could not be bound to its user",

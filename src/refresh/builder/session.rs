@@ -72,7 +72,7 @@ impl<Raw, T> Builder<Raw, T> {
     ///
     /// At most 32 replaced keys are kept; beyond that the window of the oldest ends early, which
     /// `secrets_window_cut_short` tells. A `not_after` of the previous version, and its removal from the
-    /// store, end its session key too; a store that names no previous version keeps no replaced key.
+    /// store, end its session key too, and the sessions that a process remembers beyond the window; a store that names no previous version keeps no replaced key.
     pub fn session_key_window(mut self, window: Duration) -> Self {
         self.session_key_window = Some(window);
         self

@@ -277,6 +277,7 @@ pub(super) fn by_other_methods() -> Vec<Attack> {
         works_bare,
     };
     let secret = "file:///secret";
+    let skill = "file:///private/secret/SKILL.md";
     vec![
         complete(
             "completing a prompt",
@@ -329,6 +330,55 @@ pub(super) fn by_other_methods() -> Vec<Attack> {
             ),
             status: [400; 3],
             works_bare: NOWHERE,
+        },
+        Attack {
+            what: "a skill, by its URI",
+            message: Message::v2025("skills/get", json!({ "uri": skill })),
+            status: [403; 3],
+            works_bare: EVERYWHERE,
+        },
+        Attack {
+            what: "a skill, by its URI, on the newer wire",
+            message: Message::v2026("skills/get", None, json!({ "uri": skill })),
+            status: [403; 3],
+            works_bare: EVERYWHERE,
+        },
+        Attack {
+            what: "a skill, by another URI in a header of that name",
+            message: Message::v2026(
+                "skills/get",
+                Some("file:///public"),
+                json!({ "uri": skill }),
+            ),
+            status: [403; 3],
+            works_bare: EVERYWHERE,
+        },
+        Attack {
+            what: "reading, a way back behind a question mark",
+            message: Message::v2025(
+                "resources/read",
+                json!({ "uri": "file:///public?/../secret" }),
+            ),
+            status: [403; 3],
+            works_bare: EVERYWHERE,
+        },
+        Attack {
+            what: "reading, a way back behind a number sign",
+            message: Message::v2025(
+                "resources/read",
+                json!({ "uri": "file:///public#/../secret" }),
+            ),
+            status: [403; 3],
+            works_bare: EVERYWHERE,
+        },
+        Attack {
+            what: "reading, a way back between the two",
+            message: Message::v2025(
+                "resources/read",
+                json!({ "uri": "file:///public?/../private/secret#/../x" }),
+            ),
+            status: [403; 3],
+            works_bare: EVERYWHERE,
         },
         Attack {
             what: "reading, by another spelling of the URI",
