@@ -1,8 +1,9 @@
-//! How many instructions scopes by name add to a request, held against a committed budget:
+//! How many instructions the layers for MCP add to a request, held against a committed budget:
 //! `cargo bench --bench mcp --features rmcp`. See `instructions` for how it counts.
 //!
 //! Where headers decide, the length of the body costs nothing but its memory given back. Where the body does,
-//! it is read beside what the server does: some five instructions an octet of `params`.
+//! it is read beside what the server does: some five instructions an octet of `params`. `everything` is a
+//! resource server with metadata, required scopes, scopes by name, bound sessions and streams that end.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -11,12 +12,13 @@ use std::{convert::Infallible, hint::black_box};
 use bytes::Bytes;
 use futures::FutureExt;
 use gungraun::{Callgrind, EventKind, LibraryBenchmarkConfig, prelude::*};
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxService};
 use tower_secrets::{
     JwtRotationLayer,
-    mcp::{ScopePolicy, ScopesLayer},
+    layer::ResourceMetadata,
+    mcp::{McpLayer, ScopePolicy, ScopesLayer},
 };
 
 #[path = "../tests/support/load.rs"]
@@ -24,12 +26,21 @@ mod load;
 use load::{Key, Kind, request, still_keyring, token};
 
 type Body = Full<Bytes>;
-type Protected = BoxService<Request<Body>, StatusCode, Infallible>;
+type Protected = BoxService<Request<Body>, (StatusCode, Option<HeaderValue>), Infallible>;
+
+const SESSION: &str = "mcp-session-id";
 
 /// A service, and the request that it is to be measured with.
 struct Case {
     service: Protected,
     request: Request<Body>,
+}
+
+#[derive(Clone, Copy)]
+enum Layers {
+    Tokens,
+    Scopes,
+    Everything,
 }
 
 #[derive(Clone, Copy)]
@@ -66,34 +77,68 @@ fn call(wire: Wire, token: &str, size: usize) -> Request<Body> {
 }
 
 /// A service that has answered requests before, with the layer of scopes or without it.
-fn case(wire: Wire, size: usize, scopes: bool) -> Case {
+fn case(wire: Wire, size: usize, layers: Layers) -> Case {
     let keyring = still_keyring(&Key::new(Kind::EdDsa), KIBIBYTE, 100);
     let token = token(&keyring, 1);
     let tokens = JwtRotationLayer::new(keyring).audience("https://api.example");
-    let mut service: Protected = if scopes {
-        let policy = ScopePolicy::new()
-            .tool("read_file", ["tools:read", "tools:call"])
-            .tool("delete_file", ["tools:write"]);
-        let scopes = ScopesLayer::new(policy).unwrap();
-        let tokens = tokens.respond_with(|_: &_| unreachable!());
-        let service = tokens.layer(scopes.layer(service_fn(empty)));
-        BoxService::new(service.map_response(|response| response.status()))
-    } else {
-        let service = tokens.layer(service_fn(empty));
-        BoxService::new(service.map_response(|response: Response<()>| response.status()))
+    let policy = ScopePolicy::new()
+        .tool("read_file", ["tools:read", "tools:call"])
+        .tool("delete_file", ["tools:write"]);
+    let mut service: Protected = match layers {
+        Layers::Tokens => {
+            let service = tokens.layer(service_fn(empty));
+            BoxService::new(service.map_response(seen))
+        }
+        Layers::Scopes => {
+            let scopes = ScopesLayer::new(policy).unwrap();
+            let tokens = tokens.respond_with(|_: &_| unreachable!());
+            let service = tokens.layer(scopes.layer(service_fn(empty)));
+            BoxService::new(service.map_response(seen))
+        }
+        Layers::Everything => {
+            let metadata = ResourceMetadata::new("https://api.example/mcp")
+                .authorization_server("https://login.example")
+                .scopes(["tools:read"]);
+            let tokens = tokens.resource_metadata(metadata).unwrap();
+            let tokens = tokens.required_scopes(["tools:read"]).unwrap();
+            let mcp = McpLayer::new().scopes(policy).unwrap();
+            let service = tokens.layer(mcp.layer(service_fn(empty)));
+            BoxService::new(service.map_response(seen))
+        }
     };
+    let mut session = None;
     for _ in 0..3 {
-        assert_eq!(answer(&mut service, call(wire, &token, size)), 200);
+        let (status, opened) = answer(&mut service, in_session(call(wire, &token, size), &session));
+        assert_eq!(status, 200);
+        session = session.or(opened).filter(|_| matches!(wire, Wire::V2025));
     }
-    let request = call(wire, &token, size);
+    let request = in_session(call(wire, &token, size), &session);
     Case { service, request }
 }
 
-async fn empty<B>(_: Request<B>) -> Result<Response<()>, Infallible> {
-    Ok(Response::new(()))
+fn in_session(mut request: Request<Body>, session: &Option<HeaderValue>) -> Request<Body> {
+    if let Some(id) = session {
+        request.headers_mut().insert(SESSION, id.clone());
+    }
+    request
 }
 
-fn answer(service: &mut Protected, request: Request<Body>) -> StatusCode {
+/// Opens a session, as far as the layers can tell.
+async fn empty<B>(request: Request<B>) -> Result<Response<Body>, Infallible> {
+    let mut response = Response::new(Body::default());
+    if !request.headers().contains_key(SESSION) {
+        let id = HeaderValue::from_static("7c0b9f8e-6d0c-4a8e-9d4e-0a4a3a2f1b10");
+        response.headers_mut().insert(SESSION, id);
+    }
+    Ok(response)
+}
+
+fn seen<B>(response: Response<B>) -> (StatusCode, Option<HeaderValue>) {
+    let session = response.headers().get(SESSION).cloned();
+    (response.status(), session)
+}
+
+fn answer(service: &mut Protected, request: Request<Body>) -> (StatusCode, Option<HeaderValue>) {
     service.call(request).now_or_never().unwrap().unwrap()
 }
 
@@ -105,17 +150,19 @@ fn budget(instructions: u64) -> LibraryBenchmarkConfig {
 }
 
 #[library_benchmark]
-#[bench::plain_layer(args = (case(Wire::V2026, 100, false)), config = budget(24_850))]
-#[bench::by_headers(args = (case(Wire::V2026, 100, true)), config = budget(28_250))]
-#[bench::by_headers_64_kib(args = (case(Wire::V2026, 64 * KIBIBYTE, true)), config = budget(29_050))]
-#[bench::by_body(args = (case(Wire::V2025, 100, true)), config = budget(32_550))]
-#[bench::by_body_64_kib(args = (case(Wire::V2025, 64 * KIBIBYTE, true)), config = budget(382_600))]
+#[bench::plain_layer(args = (case(Wire::V2026, 100, Layers::Tokens)), config = budget(26_000))]
+#[bench::by_headers(args = (case(Wire::V2026, 100, Layers::Scopes)), config = budget(29_500))]
+#[bench::by_headers_64_kib(args = (case(Wire::V2026, 64 * KIBIBYTE, Layers::Scopes)), config = budget(30_300))]
+#[bench::by_body(args = (case(Wire::V2025, 100, Layers::Scopes)), config = budget(33_800))]
+#[bench::by_body_64_kib(args = (case(Wire::V2025, 64 * KIBIBYTE, Layers::Scopes)), config = budget(384_000))]
+#[bench::everything(args = (case(Wire::V2026, 100, Layers::Everything)), config = budget(42_000))]
+#[bench::everything_in_a_session(args = (case(Wire::V2025, 100, Layers::Everything)), config = budget(55_000))]
 fn a_call(case: Case) -> (Protected, StatusCode) {
     let Case {
         mut service,
         request,
     } = case;
-    let status = answer(&mut service, black_box(request));
+    let (status, _) = answer(&mut service, black_box(request));
     (service, status)
 }
 

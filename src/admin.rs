@@ -80,7 +80,7 @@
 //!   they are several, and that none was started anew meanwhile.
 //! * The outer `safe_to_revoke` is true when all keyrings' are; each is [`Status::safe_to_revoke`] of a keyring
 //!   that is still refreshed. Without any `replaced` there is nothing to revoke.
-//! * A reason's `kind` is `stopped`, `stale`, `current`, `trusted`, `held`, `prepared_resource` or `tried_upstream`; `seconds` is
+//! * A reason's `kind` is `stopped`, `stale`, `current`, `trusted`, `session_key`, `held`, `prepared_resource` or `tried_upstream`; `seconds` is
 //!   how long ago, or for how long, `holders` how many times it is held.
 //! * `revoke_upstream_not_before` is when the last process of a fleet has stopped to send the version to an
 //!   upstream.

@@ -228,6 +228,7 @@ impl Reason {
         let (kind, time, holders) = match in_use {
             InUse::Current => ("current", None, None),
             InUse::Trusted { ends_in } => ("trusted", Some(*ends_in), None),
+            InUse::SessionKey { ends_in } => ("session_key", Some(*ends_in), None),
             InUse::Held { holders } => ("held", None, Some(*holders)),
             InUse::PreparedResource => ("prepared_resource", None, None),
             InUse::TriedUpstream { ago } => ("tried_upstream", Some(*ago), None),

@@ -20,12 +20,15 @@ source_contract!(ministack, Secret<MiniStack>);
 /// A server, named by the environment variable that holds its address.
 pub(crate) trait Bed {
     const VARIABLE: &'static str;
+    const GAP: Option<&'static str> = None;
 }
 
 pub(crate) struct Moto;
 
 impl Bed for Moto {
     const VARIABLE: &'static str = "TOWER_SECRETS_MOTO";
+    /// It takes the label from one version before it gives it to the next.
+    const GAP: Option<&'static str> = Some("no version holds AWSCURRENT");
 }
 
 pub(crate) struct MiniStack;
@@ -72,6 +75,7 @@ impl<B: Bed> Harness for Secret<B> {
     type Source = SecretsManager;
 
     const OUTAGE: SourceErrorKind = SourceErrorKind::Unavailable;
+    const GAP: Option<&str> = B::GAP;
 
     async fn start(test: &str, document: &str) -> Option<Self> {
         static TESTS: AtomicU64 = AtomicU64::new(0);

@@ -14,6 +14,10 @@ pub(crate) trait Harness: Sized {
     /// Whether a writer that never rests may be faster than each reading, which is then refused.
     const MAY_BE_OUTRUN: bool = false;
 
+    /// How an emulator that changes in two steps what the real store changes in one is met between
+    /// them: the end of the error's text.
+    const GAP: Option<&str> = None;
+
     /// A store whose only version is this document. `None`, after telling why, where the store
     /// cannot be had.
     fn start(test: &str, document: &str) -> impl Future<Output = Option<Self>>;
