@@ -58,17 +58,21 @@ impl<T: Send + Sync + 'static> Signer<T> {
         if !self.keyring.has_jwt_key() {
             return Err(SignError::new(SignErrorKind::NoKey));
         }
-        let snapshot = self.keyring.shared().snapshot();
-        let now = self.keyring.clock().now();
-        match self.choose(&snapshot, now) {
-            Some(held) => held.key.mint(claims),
-            None => {
+        loop {
+            let snapshot = self.keyring.shared().snapshot();
+            let now = self.keyring.clock().now();
+            if let Some(held) = self.choose(&snapshot, now) {
+                return held.key.mint(claims);
+            }
+            // Its keys may have been replaced, and their windows cut short, in this very moment.
+            if self.keyring.shared().snapshot().generation == snapshot.generation {
                 let mut current = snapshot.keys_of(Stage::Current);
-                Err(SignError::new(if current.any(|held| held.key.can_sign()) {
+                let can_sign = current.any(|held| held.key.can_sign());
+                return Err(SignError::new(if can_sign {
                     SignErrorKind::Revoked
                 } else {
                     SignErrorKind::CannotSign
-                }))
+                }));
             }
         }
     }
