@@ -57,13 +57,19 @@ impl AuthorizationServer {
     /// For who starts the server.
     pub(crate) fn how_to_use(&self) -> String {
         let Office {
+            issuer,
             resource,
             client_secret,
             ..
         } = &*self.0;
         format!(
-            "A client that knows {resource} finds its way to a token with these (grant client_credentials):\n  \
-             client id: {CLIENT_ID}\n  client secret: {client_secret}\n"
+            r#"A client that knows {resource} finds its way to a token with these (grant client_credentials):
+  client id: {CLIENT_ID}
+  client secret: {client_secret}
+By hand:
+  curl -i -X POST {resource}    # 401: where the metadata are
+  curl -u {CLIENT_ID}:{client_secret} -d grant_type=client_credentials {issuer}/token
+"#
         )
     }
 

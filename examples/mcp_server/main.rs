@@ -108,7 +108,9 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         let resource = settings.resource(&origin);
         let server = AuthorizationServer::new(origin, resource, keyring.signer(), settings)?;
         say(server.how_to_use());
-        routes = routes.merge(server.routes());
+        // This way round: of two routers the fallback of the second stays, and the layer answers for the
+        // metadata document there.
+        routes = server.routes().merge(routes);
     }
     tokio::spawn(printer.follow(events));
     tokio::spawn({

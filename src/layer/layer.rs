@@ -149,7 +149,8 @@ impl<T, C, P, D> JwtRotationLayer<T, C, P, D> {
     /// * `GET`, `HEAD` and `OPTIONS` of `/.well-known/oauth-protected-resource`, and of that with the
     ///   resource's path behind it, are answered here, before any check and for every origin; the service
     ///   further in does not see them. So the layer must be where such requests come by: in axum on the outer
-    ///   `Router`, not on one that is nested at a path.
+    ///   `Router`, not on one that is nested at a path. A router that is merged into it afterwards takes its fallback
+    ///   away, and the document with it: merge before `layer`, or merge the layered one into the other.
     /// * Each challenge names the document, and the scopes to ask for: those that the call needs, else those
     ///   of the metadata.
     /// * Where no [`audience`](Self::audience) is named, `aud` must name the resource, in tokens of

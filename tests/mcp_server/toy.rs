@@ -94,6 +94,11 @@ fn nobody_else_gets_a_token_and_the_printed_one_is_enough_for_all() {
         assert_eq!(answer.status, status, "{form}");
         assert_eq!(json(&answer)["error"], error, "{form}");
     }
+    // Stock clients get by without it where the two servers share an origin, so it is asked for here.
+    let metadata = Request::get("/.well-known/oauth-protected-resource/mcp").send(&server.address);
+    assert_eq!(metadata.status, 200);
+    let origin = format!("http://{}", server.address);
+    assert_eq!(json(&metadata)["authorization_servers"][0], origin);
     let answer = ask(&format!("{grant}&{client}"));
     assert_eq!(json(&answer)["scope"], "tools");
     assert_eq!(server.whoami(&server.token)["sub"], "alice");
