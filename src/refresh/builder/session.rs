@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{BuildError, Builder};
-use crate::keyring::SessionKey;
+use super::Builder;
+use crate::{keyring::SessionKey, refresh::BuildError};
 
 /// The default window of a replaced key, unless the overlap is longer.
 const WINDOW: Duration = Duration::from_secs(24 * 3600);
