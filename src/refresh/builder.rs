@@ -24,7 +24,7 @@ mod start;
 /// How many verified tokens a snapshot remembers by default.
 const TOKEN_CACHE: usize = 10_000;
 
-/// Builds a [`Keyring`]; made by [`Keyring::builder`].
+/// Builds a [`Keyring`](crate::Keyring); made by [`Keyring::builder`](crate::Keyring::builder).
 ///
 /// | setting | default |
 /// |---|---|
