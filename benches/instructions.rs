@@ -126,7 +126,7 @@ fn small_keyring() -> Keyring<App> {
 }
 
 #[library_benchmark]
-#[bench::current(args = (small_keyring()), config = budget(80))]
+#[bench::current(args = (small_keyring()), config = budget(115))]
 fn secrets(keyring: Keyring<App>) -> (Keyring<App>, Secrets<App>) {
     let secrets = keyring.current();
     (keyring, secrets)

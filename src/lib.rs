@@ -114,6 +114,7 @@ pub mod source;
 pub mod refresh;
 pub use refresh::{BuildError, Builder, Parts, Probe, RefreshError, Refreshed};
 
+mod per_thread;
 mod snapshot;
 
 pub mod keyring;

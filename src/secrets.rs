@@ -5,7 +5,8 @@ use std::{any::Any, fmt, ops::Deref, sync::Arc};
 
 use crate::{
     keyring::Keyring,
-    snapshot::{Snapshot, VerifiedBy},
+    per_thread::Share,
+    snapshot::{Reader, Snapshot, VerifiedBy},
     source::VersionId,
 };
 
@@ -25,11 +26,11 @@ pub use try_error::TryError;
 /// [`Keyring::current`](crate::Keyring::current) gives one. Take a new one for each unit of work:
 /// whoever holds one for ever holds old credentials.
 pub struct Secrets<T> {
-    snapshot: Arc<Snapshot<T>>,
+    snapshot: Reader<T>,
 }
 
 impl<T> Secrets<T> {
-    pub(crate) fn new(snapshot: Arc<Snapshot<T>>) -> Self {
+    pub(crate) fn new(snapshot: Reader<T>) -> Self {
         Self { snapshot }
     }
 
@@ -86,7 +87,7 @@ pub(crate) trait Pinned: Any + Send + Sync {
     fn put_in(self: Arc<Self>, extensions: &mut http::Extensions);
 }
 
-impl<T: Send + Sync + 'static> Pinned for Snapshot<T> {
+impl<T: Send + Sync + 'static> Pinned for Share<Snapshot<T>> {
     fn verified_by(&self, key: usize) -> &Arc<VerifiedBy> {
         &self.verified_by[key]
     }
@@ -104,7 +105,7 @@ impl<T: Send + Sync + 'static> Secrets<T> {
     /// `None` for the snapshot of another type's bundle.
     pub(crate) fn of_pinned(pinned: &Arc<dyn Pinned>) -> Option<Self> {
         let any: &dyn Any = &**pinned;
-        any.is::<Snapshot<T>>().then_some(())?;
+        any.is::<Share<Snapshot<T>>>().then_some(())?;
         let any: Arc<dyn Any + Send + Sync> = pinned.clone();
         any.downcast().ok().map(Self::new)
     }

@@ -2,8 +2,9 @@
 //!
 //! This is the only file that names arc-swap. What the crate relies on: [`Cell::load`] returns a
 //! snapshot that was stored whole by one pointer store, so a reader sees either the old
-//! generation or the new one, never parts of both; and a snapshot lives as long as its last
-//! reader, so a request that pinned one keeps it whatever is published meanwhile.
+//! generation or the new one, never parts of both, and whoever learns of a generation from another
+//! thread sees it or a later one; and a snapshot lives as long as its last reader, so a request that
+//! pinned one keeps it whatever is published meanwhile.
 
 use std::{
     fmt,
@@ -27,6 +28,7 @@ use crate::{
         verify::{AnyClaims, ClaimsSet, Policy, Verified, VerifyError, VerifyErrorKind, read_as},
     },
     metrics::Meter,
+    per_thread::{PerThread, Share},
     source::{Stage, VersionId},
 };
 
@@ -250,9 +252,6 @@ impl fmt::Debug for VerifiedBy {
 }
 
 /// One immutable generation.
-// Aligned, so that what every request reads is not on the cache line of the count that every request
-// changes.
-#[repr(align(128))]
 pub(crate) struct Snapshot<T> {
     pub(crate) generation: u64,
     pub(crate) current: Held<T>,
@@ -339,21 +338,30 @@ impl Drop for DropSignal {
     }
 }
 
+/// A reader's hold on a snapshot.
+pub(crate) type Reader<T> = Arc<Share<Snapshot<T>>>;
+
 /// The one place where the newest snapshot is kept.
-pub(crate) struct Cell<T>(ArcSwap<Snapshot<T>>);
+pub(crate) struct Cell<T>(ArcSwap<PerThread<Snapshot<T>>>);
 
 impl<T> Cell<T> {
-    pub(crate) fn new(first: Arc<Snapshot<T>>) -> Self {
-        Self(ArcSwap::new(first))
+    pub(crate) fn new(first: Snapshot<T>) -> Self {
+        Self(ArcSwap::from_pointee(PerThread::new(first)))
     }
 
-    /// Takes part in the newest generation. Never blocks.
-    pub(crate) fn load(&self) -> Arc<Snapshot<T>> {
-        self.0.load_full()
+    /// Takes part in the newest generation. Never blocks, and changes nothing that another thread
+    /// reads or changes at each request.
+    pub(crate) fn load(&self) -> Reader<T> {
+        self.0.load().share()
     }
 
     /// Publishes: the one pointer store. Returns what was there before.
-    pub(crate) fn store(&self, next: Arc<Snapshot<T>>) -> Arc<Snapshot<T>> {
-        self.0.swap(next)
+    pub(crate) fn store(&self, next: Snapshot<T>) -> Arc<PerThread<Snapshot<T>>> {
+        self.0.swap(Arc::new(PerThread::new(next)))
+    }
+
+    /// How many readers the newest generation has.
+    pub(crate) fn readers(&self) -> usize {
+        self.0.load().shares()
     }
 }

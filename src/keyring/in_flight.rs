@@ -12,7 +12,13 @@ use std::{
 };
 
 use super::{Keyring, Sample, Shared, ledger::Ledger};
-use crate::{clock::Now, event::Event, snapshot::Snapshot, source::VersionId};
+use crate::{
+    clock::Now,
+    event::Event,
+    per_thread::{Holders, PerThread},
+    snapshot::Snapshot,
+    source::VersionId,
+};
 
 /// How many replaced versions are remembered. More than a window has room for: at most two keys overlap.
 const MAX_REPLACED: usize = 32;
@@ -31,7 +37,7 @@ struct Replaced<T> {
     version: VersionId,
     /// Those whose bundles it holds, that one included.
     versions: HashSet<VersionId>,
-    snapshot: Weak<Snapshot<T>>,
+    holders: Holders<Snapshot<T>>,
 }
 
 struct ReplacedVersion<T> {
@@ -143,12 +149,17 @@ impl<T> InFlight<T> {
     }
 
     /// A snapshot was replaced, by one whose current version is `next`.
-    pub(super) fn replaced(&mut self, old: &Arc<Snapshot<T>>, next: &VersionId, now: Now) {
+    pub(super) fn replaced(
+        &mut self,
+        old: &Arc<PerThread<Snapshot<T>>>,
+        next: &VersionId,
+        now: Now,
+    ) {
         self.snapshots.push(Replaced {
             generation: old.generation,
             version: old.current.id.clone(),
             versions: old.versions().cloned().collect(),
-            snapshot: Arc::downgrade(old),
+            holders: Holders::of(old),
         });
         self.versions.retain(|replaced| replaced.id != *next);
         let id = &old.current.id;
@@ -168,7 +179,7 @@ impl<T> InFlight<T> {
 
     fn holders(&self, version: &VersionId) -> usize {
         let held = self.snapshots.iter().filter(|old| old.version == *version);
-        held.map(|old| old.snapshot.strong_count()).sum()
+        held.map(|old| old.holders.count()).sum()
     }
 }
 
@@ -177,7 +188,7 @@ impl<T> Shared<T> {
     /// needs any more, and those that one does.
     pub(crate) fn tell_drained(&self) -> (Vec<VersionId>, Vec<VersionId>) {
         let mut books = self.books();
-        let gone = |old: &mut Replaced<T>| old.snapshot.strong_count() == 0;
+        let gone = |old: &mut Replaced<T>| old.holders.count() == 0;
         let drained: Vec<_> = books.in_flight.snapshots.extract_if(.., gone).collect();
         // Another can be stored under this lock only, so the last reader is not this one.
         let newest = self.snapshot();
@@ -214,17 +225,16 @@ impl<T> Shared<T> {
     fn holders_by_age(&self) -> [usize; 3] {
         let books = self.books();
         let in_flight = &books.in_flight;
-        // The cell's, and the one here. Another can be stored under this lock only.
-        let newest = Arc::strong_count(&self.snapshot()).saturating_sub(2);
         let before = in_flight.versions.back();
-        let mut holders = [newest, 0, 0];
+        // Another can be stored under this lock only.
+        let mut holders = [self.readers(), 0, 0];
         for old in &in_flight.snapshots {
             let age = match before {
                 _ if old.version == books.ledger.current.id => 0,
                 Some(before) if old.version == before.id => 1,
                 _ => 2,
             };
-            holders[age] += old.snapshot.strong_count();
+            holders[age] += old.holders.count();
         }
         holders
     }

@@ -29,7 +29,7 @@ use crate::{
     metrics::Meter,
     refresh::{RefreshError, Refreshed, Trigger},
     secrets::Secrets,
-    snapshot::{Cell, DropSignal, Retired, Snapshot},
+    snapshot::{Cell, DropSignal, Reader, Retired, Snapshot},
     source::VersionId,
 };
 
@@ -178,8 +178,13 @@ impl<T> Shared<T> {
         Secrets::new(self.cell.load())
     }
 
-    pub(crate) fn snapshot(&self) -> Arc<Snapshot<T>> {
+    pub(crate) fn snapshot(&self) -> Reader<T> {
         self.cell.load()
+    }
+
+    /// How many hold the newest snapshot.
+    pub(super) fn readers(&self) -> usize {
+        self.cell.readers()
     }
 
     pub(super) fn retired(&self) -> &Retired {
@@ -385,12 +390,12 @@ struct Frame<T> {
 }
 
 impl<T> Frame<T> {
-    fn compose(&self, ledger: &Ledger<T>, generation: u64, now: Now) -> Arc<Snapshot<T>> {
+    fn compose(&self, ledger: &Ledger<T>, generation: u64, now: Now) -> Snapshot<T> {
         let keys = ledger.trusted_keys(now);
         let verified_by = keys
             .iter()
             .map(|held| Arc::new(held.verified_by(generation, &self.clock)));
-        Arc::new(Snapshot {
+        Snapshot {
             generation,
             current: ledger.current.clone(),
             previous: ledger.trusted_previous(now),
@@ -402,7 +407,7 @@ impl<T> Frame<T> {
             keyring: self.keyring.clone(),
             meter: self.meter.clone(),
             _on_drop: DropSignal(self.retired.clone()),
-        })
+        }
     }
 }
 

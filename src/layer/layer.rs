@@ -12,10 +12,13 @@ use super::{
     issuer::token_rules,
     scopes::Scopes,
 };
-use crate::keyring::{
-    Keyring,
-    registered::RegisteredClaims,
-    verify::{AcceptedUse, IssuerName, Policy},
+use crate::{
+    keyring::{
+        Keyring,
+        registered::RegisteredClaims,
+        verify::{AcceptedUse, IssuerName, Policy},
+    },
+    per_thread::PerThread,
 };
 
 /// Lets a request through when its bearer token verifies against the keys that are valid now.
@@ -26,7 +29,8 @@ use crate::keyring::{
 /// answered without a token.
 #[must_use]
 pub struct JwtRotationLayer<T, C = RegisteredClaims, P = EmptyBody, D = NoDiscovery> {
-    settings: Arc<Settings<T>>,
+    // Its services have it from here, and axum may make one for each request.
+    settings: Arc<PerThread<Settings<T>>>,
     respond: P,
     discovery: D,
     claims: PhantomData<fn() -> C>,
@@ -40,7 +44,7 @@ impl<T> JwtRotationLayer<T> {
     /// answered with a 500 that says so.
     pub fn new(keyring: Keyring<T>) -> Self {
         Self {
-            settings: Arc::new(Settings {
+            settings: share(Settings {
                 keyring,
                 policy: Policy::default(),
                 trusted: Vec::new(),
@@ -294,12 +298,17 @@ impl<T, C, P, D> JwtRotationLayer<T, C, P, D> {
     }
 
     fn change(mut self, change: impl FnOnce(&mut Settings<T>)) -> Self {
-        let settings = Arc::make_mut(&mut self.settings);
-        change(settings);
+        let mut settings = Settings::clone(&self.settings);
+        change(&mut settings);
         let fault = settings.policies().find_map(Policy::fault);
         settings.fault = fault;
+        self.settings = share(settings);
         self
     }
+}
+
+fn share<T>(settings: Settings<T>) -> Arc<PerThread<Settings<T>>> {
+    Arc::new(PerThread::new(settings))
 }
 
 impl<S, T, C, P: Clone, D: Clone> Layer<S> for JwtRotationLayer<T, C, P, D> {
@@ -336,15 +345,13 @@ impl<T, C, P, D> fmt::Debug for JwtRotationLayer<T, C, P, D> {
             claims: _,
         } = self;
         f.debug_struct("JwtRotationLayer")
-            .field("settings", settings)
+            .field("settings", &***settings)
             .field("claims", &std::any::type_name::<C>())
             .finish_non_exhaustive()
     }
 }
 
 /// What one layer was told; shared by all services that it made.
-// Aligned for the same reason as a snapshot is: each request clones and drops the service.
-#[repr(align(128))]
 pub(super) struct Settings<T> {
     pub(super) keyring: Keyring<T>,
     pub(super) policy: Policy,

@@ -20,7 +20,11 @@ use super::{
     require_scopes::check_scopes,
     respond::refuse,
 };
-use crate::{Secrets, claims::Authentication};
+use crate::{
+    Secrets,
+    claims::Authentication,
+    per_thread::{PerClone, PerThread},
+};
 
 const TAKEN_BY_ANOTHER: &str = "a JwtRotationLayer further out has verified the token and removed it: \
                                 add `.keep_authorization()` to that one";
@@ -30,17 +34,22 @@ const TAKEN_BY_ANOTHER: &str = "a JwtRotationLayer further out has verified the 
 #[must_use]
 pub struct JwtRotation<S, T, C, P, D = NoDiscovery> {
     inner: S,
-    settings: Arc<Settings<T>>,
+    settings: PerClone<Settings<T>>,
     respond: P,
     discovery: D,
     claims: PhantomData<fn() -> C>,
 }
 
 impl<S, T, C, P, D> JwtRotation<S, T, C, P, D> {
-    pub(super) fn new(inner: S, settings: Arc<Settings<T>>, respond: P, discovery: D) -> Self {
+    pub(super) fn new(
+        inner: S,
+        settings: Arc<PerThread<Settings<T>>>,
+        respond: P,
+        discovery: D,
+    ) -> Self {
         Self {
             inner,
-            settings,
+            settings: PerClone::First(settings),
             respond,
             discovery,
             claims: PhantomData,
@@ -257,7 +266,7 @@ impl<S: fmt::Debug, T, C, P, D> fmt::Debug for JwtRotation<S, T, C, P, D> {
         } = self;
         f.debug_struct("JwtRotation")
             .field("inner", inner)
-            .field("settings", settings)
+            .field("settings", &**settings)
             .field("claims", &std::any::type_name::<C>())
             .finish_non_exhaustive()
     }
