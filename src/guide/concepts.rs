@@ -46,7 +46,8 @@
 //! keyring.refresh().await?;
 //! let status = keyring.status();
 //! assert_eq!(status.current.id, next);
-//! assert!(status.previous.and_then(|it| it.expires_in) <= Some(Duration::from_secs(900)));
+//! let left = status.previous.and_then(|it| it.expires_in);
+//! assert!(left.is_some_and(|left| left <= Duration::from_secs(900)));
 //!
 //! // 3. New tokens are signed with the old key until every replica has had time to see the new one.
 //! let in_five_minutes = SystemTime::now() + Duration::from_secs(300);
@@ -70,7 +71,7 @@
 //! |---|---|---|
 //! | the window ends | every replica, each by its own clock | `overlap` after it saw the rotation; earlier where the store names a `not_after` |
 //! | another rotation of the same key | every replica | at once for the oldest: at most two keys overlap. `secrets_window_cut_short` says so |
-//! | the store withdraws the version | every replica, at its next refresh | a label, a version or a file is taken away: see [the runbook](super) for a breach |
+//! | the store withdraws the version | every replica, at its next refresh | a label, a version or a file is taken away: see [the runbook](super::runbooks::breach) of a breach |
 //! | [`Keyring::revoke`](crate::Keyring::revoke) | this process, for its life | at once, in requests that are under way too |
 //!
 //! Windows belong to keys, not to versions. Rotate an API key in the same bundle, and no token is refused and no window opens.

@@ -14,7 +14,7 @@
 //! Take alternating users, or dynamic ones, where you can.
 //!
 //! **After a leak, alternating users need two rotations.** The first makes the *other* user current; the leaked password still
-//! opens the database. Only the second rotation changes it. See [the runbook](super#when-something-has-to-happen-now).
+//! opens the database. Only the second rotation changes it. See [the runbook](super::runbooks::breach).
 //!
 //! # A pool that is proved before it is used
 //!

@@ -51,9 +51,16 @@
 //! Give it a secret, start it, and rotate:
 //!
 //! ```sh
-//! umask 077 && mkdir -p secrets && random() { head -c 32 /dev/urandom | base64; }
+//! umask 077 && mkdir -p secrets
+//! random() { head -c 32 /dev/urandom | base64; }
 //! printf '{"jwt_secret":"%s","api_key":"one"}' "$(random)" > secrets/current.json
-//! cargo run &
+//! cargo run
+//! ```
+//!
+//! ```sh
+//! # In another terminal, once it listens:
+//! umask 077
+//! random() { head -c 32 /dev/urandom | base64; }
 //! cp secrets/current.json secrets/.next && mv secrets/.next secrets/previous.json # previous first
 //! printf '{"jwt_secret":"%s","api_key":"two"}' "$(random)" > secrets/.next && mv secrets/.next secrets/current.json
 //! ```

@@ -81,7 +81,7 @@
 //! ```
 //!
 //! Over a mounted Secret a reload reads the files that are there. It cannot make the kubelet write them sooner; changing an
-//! annotation of the pod can, because it makes the kubelet look at the pod.
+//! annotation of the pod can, because it makes the kubelet look at the pod (Kubernetes: *Configure a Pod to Use a ConfigMap*).
 //!
 //! # Why not `rollout restart`
 //!

@@ -25,8 +25,8 @@
 //!
 //! # How long an attacker has
 //!
-//! With a leaked key: until it is withdrawn **and** each replica has noticed. [Fleets](super#in-this-order) has the numbers, those of
-//! a replica that is cut off included, and [the runbook](super#when-something-has-to-happen-now) the order of steps. Two settings bound it:
+//! With a leaked key: until it is withdrawn **and** each replica has noticed. [Fleets](super::fleets#how-long-the-old-key-is-trusted-as-numbers) has the numbers, those of
+//! a replica that is cut off included, and [the runbook](super::runbooks::breach) the order of steps. Two settings bound it:
 //!
 //! * [`refresh_every`](crate::Builder::refresh_every), for replicas that are asked by nobody;
 //! * [`refuse_after`](crate::Builder::refuse_after), for replicas that cannot reach the store. It is off by default, because it makes an

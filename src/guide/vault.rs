@@ -45,7 +45,7 @@
 //! somebody else signs, stage the version first: name its number in `custom_metadata.pending`, put it with `-cas`, wait one
 //! refresh interval, take the name away. The commands are at [staging a key before it is
 //! used](crate::source::vault#staging-a-key-before-it-is-used), and in [the runbook of a scheduled
-//! rotation](super#when-something-has-to-happen-now).
+//! rotation](super::runbooks::scheduled_rotation).
 //!
 //! # Which version is trusted after it
 //!

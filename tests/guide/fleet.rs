@@ -15,14 +15,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinSet, time::interval};
 use tower_secrets::{
-    Attempt, JwtKey, Keyring, UnknownKey,
+    Attempt, JwtKey, Keyring, Status, UnknownKey,
     admin::Admin,
-    source::{BoxSource, Stage},
+    source::{BoxSource, Stage, VersionId},
 };
 
-use crate::support::{ask, token};
+use crate::{
+    stores::Store,
+    support::{ask, token},
+};
 
-pub(crate) const ADMIN_TOKEN: &str = "a token of the operators, of the test";
+pub(crate) const ADMIN_TOKEN: &str = "a-token-of-the-operators-of-a-test";
 const REPLICAS: usize = 3;
 const CLIENTS: usize = 4;
 
@@ -32,6 +35,10 @@ pub(crate) struct App {
     api_key: String,
 }
 
+/// The version that is current at the start, and the one that takes its place.
+pub(crate) const OLD: &str = "old";
+pub(crate) const NEW: &str = "new";
+
 /// With a `version`, as some write it.
 pub(crate) fn document(name: &str) -> Value {
     json!({
@@ -39,6 +46,14 @@ pub(crate) fn document(name: &str) -> Value {
         "jwt_secret": format!("the signing secret of version {name}, of a test"),
         "api_key": api_key(name),
     })
+}
+
+/// The one before [`OLD`]: another field was rotated since, so it has the same key.
+pub(crate) fn older_document() -> Value {
+    let mut document = document(OLD);
+    document["version"] = json!("older");
+    document["api_key"] = json!(api_key("older"));
+    document
 }
 
 pub(crate) fn api_key(name: &str) -> String {
@@ -74,16 +89,36 @@ pub(crate) struct Replica {
     pub(crate) address: String,
 }
 
+/// How often replicas poll, and how long they trust a replaced key: the least for that.
+#[derive(Clone, Copy)]
+pub(crate) struct Pace {
+    refresh_every: Duration,
+    fetch_limit: Duration,
+}
+
+impl Pace {
+    /// In a test they fetch only when they are asked.
+    pub(crate) const HOURLY: Self = Self {
+        refresh_every: Duration::from_secs(3600),
+        fetch_limit: Duration::from_secs(30),
+    };
+
+    /// As fast as a window goes that is waited for.
+    pub(crate) const QUICK: Self = Self {
+        refresh_every: Duration::from_secs(2),
+        fetch_limit: Duration::from_secs(5),
+    };
+}
+
 impl Replica {
-    /// It polls once an hour, so in a test only when it is asked.
-    pub(crate) async fn start(source: BoxSource) -> Self {
-        let hour = Duration::from_secs(3600);
+    pub(crate) async fn start(source: BoxSource, pace: Pace) -> Self {
         // A machine that is busy.
         let patient = UnknownKey::new().max_wait(Duration::from_secs(30));
         let keyring = Keyring::<App>::builder(source)
             .jwt_key(|app| &app.jwt_secret)
-            .refresh_every(hour)
-            .fetch_limit(Duration::from_secs(30))
+            .refresh_every(pace.refresh_every)
+            .fetch_limit(pace.fetch_limit)
+            .overlap(3 * pace.refresh_every + pace.fetch_limit)
             .refresh_on_unknown_key(patient)
             .build()
             .await
@@ -124,27 +159,27 @@ pub(crate) struct Fleet {
 struct Clients {
     calls: watch::Sender<usize>,
     failures: Mutex<Vec<String>>,
-    /// Tokens of the leaked key that were refused after its withdrawal had begun, as they should be.
+    /// Tokens of the old key that were refused after its withdrawal had begun, as they should be.
     refused: Mutex<usize>,
-    leaked: String,
+    old_key: String,
     withdrawn: AtomicBool,
     stop: AtomicBool,
 }
 
 impl Fleet {
     /// The clients begin at once.
-    pub(crate) async fn start(mut source: impl AsyncFnMut() -> BoxSource, api_key: &str) -> Self {
+    pub(crate) async fn start(store: &impl Store, pace: Pace) -> Self {
         let mut replicas = Vec::new();
         for _ in 0..REPLICAS {
-            replicas.push(Replica::start(source().await).await);
+            replicas.push(Replica::start(store.source(), pace).await);
         }
         let upstream = Upstream::default();
-        upstream.create(api_key);
+        upstream.create(&api_key(OLD));
         let clients = Arc::new(Clients {
             calls: watch::Sender::new(0),
             failures: Mutex::default(),
             refused: Mutex::default(),
-            leaked: key_of(&replicas[0].mint()),
+            old_key: key_of(&replicas[0].mint()),
             withdrawn: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
@@ -166,8 +201,9 @@ impl Fleet {
         all.join(" ")
     }
 
-    pub(crate) fn leaked_key(&self) -> &str {
-        &self.clients.leaked
+    /// The id of the key that signs at the start.
+    pub(crate) fn old_key(&self) -> &str {
+        &self.clients.old_key
     }
 
     /// Waits until each client has called some times more.
@@ -177,7 +213,24 @@ impl Fleet {
         calls.wait_for(|calls| *calls >= enough).await.unwrap();
     }
 
-    /// From now on a token of the leaked key may be refused.
+    /// Waits until each replica has what is looked for, the same on all.
+    pub(crate) async fn all_have(&self, what: impl Fn(Status) -> Option<VersionId>) -> VersionId {
+        let mut found = Vec::new();
+        for replica in &self.replicas {
+            let mut events = replica.keyring.subscribe();
+            let version = loop {
+                if let Some(version) = what(replica.keyring.status()) {
+                    break version;
+                }
+                events.next().await.unwrap();
+            };
+            found.push(version);
+        }
+        assert!(found.iter().all(|it| *it == found[0]), "{found:?}");
+        found.remove(0)
+    }
+
+    /// From now on a token of the old key may be refused.
     pub(crate) fn withdrawal_begins(&self) {
         self.clients.withdrawn.store(true, Ordering::SeqCst);
     }
@@ -208,7 +261,7 @@ async fn client(replicas: Vec<Replica>, upstream: Upstream, clients: Arc<Clients
         let token = any().mint();
         let replica = any();
         if let Err(status) = replica.accepts(&token).await {
-            if key_of(&token) == clients.leaked && clients.withdrawn.load(Ordering::SeqCst) {
+            if key_of(&token) == clients.old_key && clients.withdrawn.load(Ordering::SeqCst) {
                 *clients.refused.lock().unwrap() += 1;
             } else {
                 let failure = format!("{status} for a token of {}", key_of(&token));

@@ -14,6 +14,9 @@ mod page;
 mod exposure;
 mod settings;
 
-mod breach;
 mod fleet;
 mod shell;
+mod stores;
+
+mod breach;
+mod scheduled_rotation;

@@ -36,11 +36,16 @@ pub(crate) fn scripts(page: &str, heading: &str) -> Vec<String> {
 /// The rows of a section's first table whose header has this cell, without the header.
 pub(crate) fn rows(page: &str, heading: &str, cell: &str) -> Vec<Vec<String>> {
     let text = section(page, heading);
-    let table = text.lines().skip_while(|line| !line.contains(cell));
-    let table = table.take_while(|line| line.starts_with('|'));
+    let is_row = |line: &&str| line.starts_with('|');
+    let mut lines = text.lines();
+    lines
+        .find(|line| is_row(line) && line.contains(cell))
+        .unwrap();
+    // Below the header and its rule.
+    let table = lines.skip(1).take_while(is_row);
     let cells = |line: &str| {
         let cells = line.trim_matches('|').split('|');
         cells.map(|cell| cell.trim().to_owned()).collect()
     };
-    table.skip(2).map(cells).collect()
+    table.map(cells).collect()
 }

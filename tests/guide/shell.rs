@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeMap, env, ffi::OsString, fmt, io::Write, path::Path, process::Stdio};
 
+use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, process::Command};
 
 /// Where each block goes, with what the blocks before it have exported.
 pub(crate) struct Shell {
     variables: BTreeMap<String, OsString>,
+    folder: TempDir,
 }
 
 impl Shell {
@@ -24,11 +26,17 @@ impl Shell {
         }
         Some(Self {
             variables: BTreeMap::new(),
+            folder: tempfile::tempdir().unwrap(),
         })
     }
 
     pub(crate) fn set(&mut self, name: &str, value: impl Into<OsString>) {
         self.variables.insert(name.to_owned(), value.into());
+    }
+
+    /// A file in the folder that all commands run in.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join(name), text).unwrap();
     }
 
     pub(crate) fn get(&self, name: &str) -> &str {
@@ -53,6 +61,7 @@ impl Shell {
         let mut child = Command::new("sh")
             .args(["-eu", "-s"])
             .envs(&self.variables)
+            .current_dir(&self.folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -5,10 +5,13 @@
 //! Do not paste it anywhere to find out. A version's documents are in the store, and the comparison can be made there:
 //!
 //! ```sh
-//! # reads the text from the terminal, and shows it nowhere
+//! # It is read from the terminal, and shown nowhere.
 //! stty -echo; IFS= read -r found; stty echo
 //! export found
-//! # AWS: the versions that are labelled, and whether the text is in one of them
+//! ```
+//!
+//! ```sh
+//! # AWS: in which of the labelled versions it is.
 //! aws secretsmanager describe-secret --secret-id "$SECRET" | jq -r '.VersionIdsToStages | to_entries[] | "\(.key) \(.value | join(","))"' |
 //!   while read -r version labels; do
 //!     aws secretsmanager get-secret-value --secret-id "$SECRET" --version-id "$version" --query SecretString --output text |

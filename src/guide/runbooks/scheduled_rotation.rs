@@ -6,25 +6,69 @@
 //! 2. **Wait** until each replica has seen it.
 //! 3. **Flip**: pending becomes current, current becomes previous. Each replica keeps both until its window ends.
 //! 4. **Wait** until each replica says that nothing uses the old version any more.
-//! 5. **Revoke** the old credential upstream, and forget it in the store.
+//! 5. **Revoke** the old credential upstream.
 //!
 //! Steps 1 and 2 may be left out where all tokens are signed by [`Signer`](crate::Signer)s: they go on with the old key for the
 //! [activation delay](crate::Builder::activation_delay). Steps 4 and 5 may never be swapped.
 //!
-//! # 1. Stage
+//! # Before you begin
 //!
 //! ```sh
-//! # AWS: createSecret of the rotation function, or by hand
-//! aws secretsmanager put-secret-value --secret-id "$SECRET" --version-stages AWSPENDING --secret-string file://next.json
-//! # OpenBao and Vault: name the number before it exists
-//! bao kv metadata patch -mount=secret -custom-metadata=pending=4 "$SECRET"
-//! bao kv put -mount=secret -cas=3 "$SECRET" @next.json
-//! # files: written beside its place, under a name that begins with a dot
-//! cp next.json .next && mv .next pending.json
+//! export REPLICAS='http://127.0.0.1:9091 http://127.0.0.1:9092 http://127.0.0.1:9093' # every one, and none twice
+//! export ADMIN_TOKEN=.. SECRET=mcp/app
 //! ```
 //!
-//! A credential of an upstream is made there first, beside the old one: a second API key, a second access key, the other database
-//! user. `next.json` holds secrets: give it mode 600, and delete it.
+//! Write the new bundle into `next.json`, with mode 600, and delete it afterwards. What an upstream has to know is made there
+//! first, *beside* the old one: a second API key, a second access key, the other database user.
+//!
+//! # AWS Secrets Manager
+//!
+//! A rotation function does the same: [AWS](crate::guide::aws).
+//!
+//! ```sh
+//! # 1. Stage.
+//! aws secretsmanager put-secret-value --secret-id "$SECRET" --version-stages AWSPENDING --secret-string file://next.json
+//! ```
+//!
+//! ```sh
+//! # 3. Flip. AWS moves AWSPREVIOUS by itself.
+//! holder() {
+//!   aws secretsmanager describe-secret --secret-id "$SECRET" |
+//!     jq -r --arg name "$1" '.VersionIdsToStages | to_entries[] | select(.value | index([$name])) | .key'
+//! }
+//! aws secretsmanager update-secret-version-stage --secret-id "$SECRET" --version-stage AWSCURRENT \
+//!   --move-to-version-id "$(holder AWSPENDING)" --remove-from-version-id "$(holder AWSCURRENT)"
+//! ```
+//!
+//! # Vault or OpenBao
+//!
+//! ```sh
+//! # 1. Stage: its number is named before it exists, so that it is never current for a moment.
+//! number="$(bao kv metadata get -mount=secret -format=json "$SECRET" | jq .data.current_version)"
+//! bao kv metadata patch -mount=secret -custom-metadata="pending=$((number + 1))" "$SECRET"
+//! bao kv put -mount=secret -cas="$number" "$SECRET" @next.json
+//! ```
+//!
+//! ```sh
+//! # 3. Flip.
+//! bao kv metadata patch -mount=secret -remove-custom-metadata=pending "$SECRET"
+//! ```
+//!
+//! # Files
+//!
+//! ```sh
+//! # 1. Stage: written beside its place, under a name that begins with a dot, and moved there.
+//! cp next.json "$DIRECTORY/.next" && mv "$DIRECTORY/.next" "$DIRECTORY/pending.json"
+//! ```
+//!
+//! ```sh
+//! # 3. Flip: previous first. With `not_after`, the overlap from now on, so that a restart does not begin the window anew.
+//! cd "$DIRECTORY" && umask 077
+//! jq -c '.not_after = (now + 930 | todate)' current.json > .next && mv .next previous.json
+//! mv pending.json current.json
+//! ```
+//!
+//! In Kubernetes, each of them is one update of the Secret.
 //!
 //! # 2. Wait for every replica
 //!
@@ -36,40 +80,27 @@
 //! ```
 //!
 //! One [`refresh_every`](crate::Builder::refresh_every) at most, or ask for a reload as in [a breach](super::breach#3-reload-every-replica).
-//! A pending version that is not shown at all was refused: `recent` says why, and the rotation ends here.
+//! A pending version that stays away was refused: `recent` says why, and the rotation ends here.
 //!
-//! # 3. Flip
-//!
-//! ```sh
-//! # AWS: finishSecret
-//! aws secretsmanager update-secret-version-stage --secret-id "$SECRET" --version-stage AWSCURRENT \
-//!   --move-to-version-id "$NEXT" --remove-from-version-id "$OLD"
-//! # OpenBao and Vault
-//! bao kv metadata patch -mount=secret -remove-custom-metadata=pending "$SECRET"
-//! # files: previous first, then current; with `not_after`, so that a restart does not begin the window anew
-//! jq -c --arg end "$NOT_AFTER" '.not_after = $end' current.json > .next && mv .next previous.json
-//! mv pending.json current.json
-//! ```
-//!
-//! Polls are 5 s apart while a pending version is seen, so this is met within seconds. A probe that refuses the new version keeps the
-//! old one in use, and `secrets_reload_failed` says so: flip back, or mend it and flip again.
+//! Then step 3. Polls are 5 s apart while a pending version is seen, so the flip is met within seconds. A probe that refuses the new
+//! version keeps the old one in use, and `secrets_reload_failed` says so: flip back, or mend it and flip again.
 //!
 //! # 4. Wait until it is safe
 //!
 //! ```sh
 //! for replica in $REPLICAS; do
-//!   curl -sS --fail-with-body -H "authorization: Bearer $ADMIN_TOKEN" "$replica/status" |
-//!     jq -r --arg replica "$replica" '.keyrings[] | "\($replica): \(.safe_to_revoke) \([.reasons[].text] | join("; "))"'
+//!   curl -sS --fail-with-body -H "authorization: Bearer $ADMIN_TOKEN" "$replica/status" | jq -r --arg replica "$replica" \
+//!     '.keyrings[0] | "\(.safe_to_revoke) \($replica) uses \(.current.id) \([.reasons[].text] | join("; "))"'
 //! done
 //! ```
 //!
-//! Every line must say `true`, there must be as many as there are replicas, and `current` must be the new version on each. It takes
-//! the [overlap](crate::Builder::overlap), and longer where a stream or a transaction holds the old version; the reasons name it.
+//! There must be as many lines as there are replicas, each must say `true`, and each must use the new version. It takes the
+//! [overlap](crate::Builder::overlap), and longer where a stream or a transaction holds the old version; the reasons name it.
 //!
-//! # 5. Revoke, and forget
+//! # 5. Revoke
 //!
 //! Now, and not before: delete the old API key or access key at its provider. For alternating database users there is nothing to
-//! do: the next rotation changes the other password. In the store, an ordinary rotation needs no clean-up; the next one moves previous on.
+//! do: the next rotation changes the other password. The store needs no clean-up; the next rotation moves previous on.
 //!
 //! # When it goes wrong
 //!
