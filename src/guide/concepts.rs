@@ -47,7 +47,7 @@
 //! let status = keyring.status();
 //! assert_eq!(status.current.id, next);
 //! let left = status.previous.and_then(|it| it.expires_in);
-//! assert!(left.is_some_and(|left| left <= Duration::from_secs(900)));
+//! assert!(left.is_some_and(|left| left <= Duration::from_secs(910)));
 //!
 //! // 3. New tokens are signed with the old key until every replica has had time to see the new one.
 //! let in_five_minutes = SystemTime::now() + Duration::from_secs(300);

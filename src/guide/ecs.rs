@@ -39,7 +39,7 @@
 //! | way | |
 //! |---|---|
 //! | nothing | polls find it |
-//! | `aws ecs execute-command --task TASK --container app --interactive --command "/app reload"` | for each task. It needs `enableExecuteCommand` on the service, the `ssmmessages` permissions in the task role, and a root file system that can be written to; the command runs as root (AWS: *Using Amazon ECS Exec for debugging*) |
+//! | `aws ecs execute-command --task TASK --container app --interactive --command "/app reload --socket /tmp/reload"` | for each task; the program asks itself, as in [Kubernetes](super::kubernetes#asking-for-a-reload). It needs `enableExecuteCommand` on the service, the `ssmmessages` permissions in the task role, and a root file system that can be written to; the command runs as root (AWS: *Using Amazon ECS Exec for debugging*) |
 //! | `.. --command "kill -HUP 1"` | only where the server is PID 1 and the image has `kill`. Not with `initProcessEnabled`, nor with `pidMode: task`: PID 1 is another process then |
 //! | `POST /reload` at the address of each task | from within the VPC, with a [guarded](crate::admin#who-may-ask) page |
 //!
@@ -47,7 +47,8 @@
 //!
 //! ```sh
 //! for task in $(aws ecs list-tasks --cluster main --service-name app --query 'taskArns[]' --output text); do
-//!   aws ecs execute-command --cluster main --task "$task" --container app --interactive --command "/app reload"
+//!   aws ecs execute-command --cluster main --task "$task" --container app --interactive \
+//!     --command "/app reload --socket /tmp/reload"
 //! done
 //! ```
 //!

@@ -85,7 +85,12 @@
 //!
 //! [`Status::safe_to_revoke`](crate::Status::safe_to_revoke) answers for one process, with all reasons; `GET /status` of the
 //! [operator's page](crate::admin) has the same as JSON. For the fleet, **every** replica has to say yes, and you have to know how many there
-//! must be: one that does not answer, is stale, or was started meanwhile, is a no.
+//! must be: one that does not answer, is stale, or was started meanwhile, is a no. The example `fleet_status` is a command that
+//! asks them all, twice:
+//!
+//! ```sh
+//! fleet_status --expect 3 --version ID --wait 20m http://10.0.0.1:9090 http://10.0.0.2:9090 http://10.0.0.3:9090
+//! ```
 //!
 //! What nobody can see: values that were copied out of [`Secrets`](crate::Secrets), tokens of the old key that clients still hold
 //! (their lifetime is in the sum above), verifiers elsewhere that took [`jwks()`](crate::Keyring::jwks) and cache it.

@@ -65,7 +65,7 @@
 //! printf '{"jwt_secret":"%s","api_key":"two"}' "$(random)" > secrets/.next && mv secrets/.next secrets/current.json
 //! ```
 //!
-//! The log says `secrets_reloaded`. Tokens of the old key are good for 15 more minutes, the default
+//! The log says `secrets_reloaded`. Tokens of the old key are good for some 15 minutes more, the default
 //! [`overlap`](crate::Builder::overlap); those of the new one from now on. Write a `current.json` that is no JSON, or whose
 //! `jwt_secret` is too short, and the log says why it is not used; what was in use stays.
 //!

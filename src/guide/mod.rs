@@ -6,7 +6,7 @@
 //! 1. [Getting started](getting_started): a server that rotates, in one file.
 //! 2. [Concepts](concepts): versions, stages, snapshots, windows, and what happens at a rotation.
 //! 3. Where your secrets are: [AWS](aws), [Vault or OpenBao](vault), [Kubernetes](kubernetes), [ECS](ecs).
-//! 4. What you rotate besides keys that verify tokens: [databases](databases), and [`mcp`] for a server of tools.
+//! 4. What you rotate besides keys that verify tokens: [databases], and [`mcp`] for a server of tools.
 //! 5. [Fleets](fleets): more than one replica, and what to set interval, overlap, token lifetime and activation delay to.
 //! 6. [Testing your own server](testing) with `Memory`.
 //! 7. [The security model](security), and what is not protected.

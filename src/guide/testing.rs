@@ -49,7 +49,9 @@
 //! keyring.refresh().await?;
 //! assert_eq!(status(&keyring, &token).await, 200); // the key is previous now
 //!
-//! tokio::time::advance(Duration::from_secs(900)).await; // the overlap, without waiting for it
+//! tokio::time::advance(Duration::from_secs(909)).await; // the overlap, without waiting for it
+//! assert_eq!(status(&keyring, &token).await, 200);
+//! tokio::time::advance(Duration::from_secs(1)).await;
 //! assert_eq!(status(&keyring, &token).await, 401);
 //! # Ok(())
 //! # }

@@ -107,7 +107,8 @@
 //! ```
 //!
 //! A 502 says why: most often a probe that refuses the new version. The leaked one is then still current there. Mend the version and
-//! begin again at step 1, or, if you would rather have no service than the leak, `POST /revoke` on that replica.
+//! begin again at step 1, or, if you would rather have no service than the leak, `POST /revoke` on that replica (where
+//! `allow_revoke` was called).
 //!
 //! # 4. Confirm on each
 //!

@@ -94,7 +94,8 @@
 //! done
 //! ```
 //!
-//! There must be as many lines as there are replicas, each must say `true`, and each must use the new version. It takes the
+//! There must be as many lines as there are replicas, each must say `true`, and each must use the new version. The example
+//! `fleet_status` sees to all of that, and waits: `fleet_status --expect 3 --version ID --wait 20m $REPLICAS`. It takes the
 //! [overlap](crate::Builder::overlap), and longer where a stream or a transaction holds the old version; the reasons name it.
 //!
 //! # 5. Revoke
