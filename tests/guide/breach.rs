@@ -70,6 +70,7 @@ async fn follow<S: Store>(mut shell: Shell, store: S, cut: Cut) {
     fleet.go_on().await;
     fleet.withdrawal_begins();
     shell.run(take_the_leaked_one_away).await;
+    assert_eq!(shell.run(S::IS_GONE).await, "gone\n");
     fleet.go_on().await;
     let reloaded = shell.run(reload).await;
     assert!(!reloaded.contains("NOT RELOADED"), "{reloaded}");

@@ -11,6 +11,9 @@ pub(crate) trait Store {
     /// The section of a page with its commands.
     const SECTION: &str;
 
+    /// Prints `gone` where the store holds nothing more of what leaked.
+    const IS_GONE: &str;
+
     fn source(&self) -> BoxSource;
 }
 
@@ -34,6 +37,9 @@ impl Files {
 
 impl Store for Files {
     const SECTION: &str = "Files";
+
+    const IS_GONE: &str = r#"
+        cd "$DIRECTORY" && jq -rs 'if . == [null, null] then "gone" else . end' previous.json pending.json"#;
 
     /// Without a watch, so that a step that is left out is noticed.
     fn source(&self) -> BoxSource {
@@ -82,6 +88,10 @@ impl Aws {
 impl Store for Aws {
     const SECTION: &str = "AWS Secrets Manager";
 
+    const IS_GONE: &str = r#"
+        aws secretsmanager describe-secret --secret-id "$SECRET" |
+            jq -r '(.VersionIdsToStages[env.LEAKED] // []) | if . == [] then "gone" else . end'"#;
+
     fn source(&self) -> BoxSource {
         use aws_sdk_secretsmanager::{
             Client, Config,
@@ -121,6 +131,10 @@ impl OpenBao {
 
 impl Store for OpenBao {
     const SECTION: &str = "Vault or OpenBao";
+
+    const IS_GONE: &str = r#"
+        bao kv metadata get -mount=secret -format=json "$SECRET" |
+            jq -r '.data.versions | if [.[].destroyed] == [true, true, false] then "gone" else . end'"#;
 
     fn source(&self) -> BoxSource {
         tower_secrets::source::Vault::new(&self.0.client(), "mcp/app").boxed()
