@@ -64,7 +64,7 @@
 //! 3. *[Unknown key](crate::Builder::refresh_on_unknown_key)*: a token whose key is not known asks the store, and waits. One shared
 //!    refresh in each cool-down of 10 s, whoever sends how much junk.
 //!
-//! Any two of them lose nothing when a replica is late; the third is for days on which something else goes wrong too.
+//! Each catches what went through the one above. They cost nothing while nothing is wrong: have all three.
 //!
 //! # How long the old key is trusted, as numbers
 //!

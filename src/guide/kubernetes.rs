@@ -68,8 +68,8 @@
 //! | way | works where |
 //! |---|---|
 //! | nothing | always: the watch and the interval find it |
-//! | `POST /reload` of *each pod*: `kubectl port-forward`, or from inside of the cluster by the pods' addresses | the page is mounted. It waits for the outcome, and is the only way that tells you |
-//! | `kubectl exec POD -- kill -HUP 1` | the server is PID 1 **and** the image has `kill`. Not distroless; not under tini or a shell, which are PID 1 then; not with `shareProcessNamespace`, where PID 1 is the sandbox's pause process (Kubernetes: *Share Process Namespace between Containers in a Pod*) |
+//! | `POST /reload` of *each pod*: `kubectl port-forward`, or from inside of the cluster by the pods' addresses | the page is served. It waits for the outcome, and tells it |
+//! | `kubectl exec POD -- kill -HUP 1` | the server is PID 1 **and** the image has `kill`. Not distroless; not under tini or a shell, which are PID 1 then; not with `shareProcessNamespace`, where PID 1 is the sandbox's pause process. It tells nothing (Kubernetes: *Share Process Namespace between Containers in a Pod*) |
 //! | `kubectl exec POD -- mcp_server reload --socket /run/app/reload` | everywhere else: the binary asks the server that runs beside it, and tells what came of it |
 //!
 //! A Service is no way: it hands a request to one pod.

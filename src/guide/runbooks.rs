@@ -2,7 +2,8 @@
 //! breach](breach), [a key found in logs](key_in_logs).
 //!
 //! The commands are POSIX shell with `curl` and [jq](https://jqlang.org); for AWS the `aws` command, for OpenBao or Vault `bao`
-//! (or `vault`, which takes the same). `tests/guide` runs those of the breach, word for word, over three replicas on each store.
+//! (or `vault`, which takes the same). `tests/guide` runs those of rotation and breach, word for word, over three replicas on
+//! each store.
 //!
 //! # What all of them need
 //!

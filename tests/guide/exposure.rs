@@ -14,7 +14,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 use tower_secrets::{
-    Builder, JwtKey, Keyring,
+    Builder, JwtKey, Keyring, RegisteredClaims,
     clock::TokioClock,
     source::{Memory, Source, SourceError, SourceErrorKind, Stage, VersionId, Versions},
 };
@@ -199,6 +199,24 @@ async fn the_same_with_refuse_after() {
     let refused = self::builder(&source).refuse_after(REFUSE_AFTER - second);
     let error = refused.build().await.unwrap_err().to_string();
     assert!(error.contains("refuse_after"), "{error}");
+}
+
+/// Why the runbook begins with a new key.
+#[tokio::test(start_paused = true)]
+async fn revoking_before_rotating_refuses_everybody() {
+    let source = Far::new();
+    let keyring = builder(&source).build().await.unwrap();
+    let anybody = token(&keyring.signer());
+    keyring.revoke(&keyring.status().current.id);
+    let refused = ask(&keyring, &anybody).await;
+    assert_eq!(refused, Err(StatusCode::UNAUTHORIZED));
+    let claims = RegisteredClaims::new("alice");
+    assert!(keyring.signer().sign(&claims).is_err(), "no key is left");
+
+    source.memory.rotate(document(1));
+    keyring.refresh().await.unwrap();
+    let fresh = token(&keyring.signer());
+    assert_eq!(ask(&keyring, &fresh).await, Ok(Stage::Current));
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //! 3. **Reload every replica.**
 //! 4. **Confirm on each** that it lists the key no more. No answer is a no.
 //! 5. **Cut it upstream.** API and IAM keys right after step 1: [`try_each`](crate::Secrets::try_each) carries the calls over.
+//!    Alternating database users need *two* rotations.
 //!
 //! Tokens of the leaked key are refused from step 3 on, those that you gave out too: nobody can tell them from forged ones. Their
 //! holders get a 401, and come back with a token of the new key. While step 3 goes through the list, a replica that has reloaded
@@ -131,9 +132,10 @@
 //!
 //! | what leaked | cut it | who notices |
 //! |---|---|---|
-//! | an API key, an IAM access key | at its provider, right after step 1; do not wait for reloads | nobody: the refused call asks for a refresh, and goes on with the new key |
+//! | an API key | at its provider, right after step 1; do not wait for reloads | nobody: the refused call asks for a refresh, and goes on with the new key |
+//! | an IAM access key | deactivate it, right after step 1 | nobody, where the AWS call is made inside `try_each`: a client of [`aws::AccessKeyProvider`](crate::aws) signs its second attempt with the new key. Calls outside fail until their replica has reloaded |
 //! | the password of one database user | its rotation has changed it | new sessions wait for the flip: [`try_each_as`](crate::Secrets::try_each_as) |
-//! | that of one of two alternating users | the *second* rotation | nobody |
+//! | that of one of two alternating users | the *second* rotation; the first leaves it alive | nobody |
 //! | a signing key that others verify by [`jwks()`](crate::Keyring::jwks) | they follow when their cache ends: its `Cache-Control`, plus the hour that some take | tell them |
 //! | a session key | step 2 | MCP sessions that it bound end |
 //!
