@@ -89,6 +89,11 @@
 //! `Debug` and wiped from memory when dropped; a `String` in your bundle is neither. Values copied
 //! out of [`Secrets`] live as long as you keep them. See SECURITY.md for the whole list.
 //!
+//! # More
+//!
+//! [`guide`] is a book to read from top to bottom, with a page for each store and platform, and runbooks for the
+//! moments when nobody wants to think.
+//!
 //! # Features
 //!
 //! | feature | adds |

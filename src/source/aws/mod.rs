@@ -117,6 +117,8 @@
 //! * In Kubernetes, for each pod: `kubectl exec POD -- kill -HUP 1`. It needs `kill` in the image,
 //!   and [`reload_on_sighup`](crate::Builder::reload_on_sighup).
 //!
+//! [`guide::aws`](crate::guide::aws) has the pattern of the event, and what reaches every replica.
+//!
 //! # Who tries again
 //!
 //! Only the refresh loop, with its own jittered pauses. The SDK's retries are off in this source's
