@@ -81,9 +81,20 @@ impl Settings {
         self.public_url.clone().unwrap_or_else(own)
     }
 
+    /// The origin of that URL. Several servers behind one URL are one to their clients, and the tokens
+    /// that each gives out are good at all of them.
+    pub(crate) fn public_origin(&self, origin: &str) -> String {
+        let public = self.public_url.as_ref().and_then(|url| {
+            let url = url.parse::<Uri>().ok()?;
+            Some(format!("{}://{}", url.scheme_str()?, url.authority()?))
+        });
+        public.unwrap_or_else(|| origin.to_owned())
+    }
+
     /// Who gives out the tokens, where that is known.
     fn token_issuer(&self, origin: &str) -> Option<String> {
-        let toy = self.toy_authorization_server.then(|| origin.to_owned());
+        let toy = self.toy_authorization_server;
+        let toy = toy.then(|| self.public_origin(origin));
         toy.or_else(|| self.issuer.clone())
     }
 }
@@ -174,7 +185,8 @@ pub(crate) async fn routes(
         tokens = tokens.audience(audience);
     }
     if settings.toy_authorization_server {
-        tokens = tokens.issuer(origin).required_scopes([SCOPES[0]])?;
+        let issuer = settings.public_origin(origin);
+        tokens = tokens.issuer(issuer).required_scopes([SCOPES[0]])?;
         scopes = scopes.tool("quote", SCOPES);
     }
     tokens = match identity_provider(settings).await? {

@@ -106,7 +106,8 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     say(printer.welcome(&store));
     if settings.toy_authorization_server {
         let resource = settings.resource(&origin);
-        let server = AuthorizationServer::new(origin, resource, keyring.signer(), settings)?;
+        let issuer = settings.public_origin(&origin);
+        let server = AuthorizationServer::new(issuer, resource, keyring.signer(), settings)?;
         say(server.how_to_use());
         // This way round: of two routers the fallback of the second stays, and the layer answers for the
         // metadata document there.

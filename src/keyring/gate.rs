@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -29,6 +29,8 @@ pub(super) struct Gate {
     longest_pause: Duration,
     /// Until when no refresh may be asked for: monotonic, in nanoseconds. Only a hint, for speed.
     opens_at: AtomicU64,
+    /// Whether one that was asked for may still run: a hint, too, which keeps a flood off the lock.
+    may_run: AtomicBool,
     books: Mutex<Books>,
     places: Arc<Semaphore>,
 }
@@ -65,6 +67,7 @@ impl Gate {
         policy.is_on.then(|| Self {
             longest_pause: LONGEST_PAUSE.min(refresh_every).max(policy.cool_down),
             opens_at: AtomicU64::new(0),
+            may_run: AtomicBool::new(false),
             books: Mutex::default(),
             places: Arc::new(Semaphore::new(policy.max_waiters)),
             policy,
@@ -78,12 +81,18 @@ impl Gate {
     /// Whether it is worth a closer look at a token: a refresh may be asked for, or one runs.
     pub(super) fn may_admit(&self, now: Duration) -> bool {
         let is_open = nanos(now) >= self.opens_at.load(Ordering::Acquire);
-        is_open || (self.places.available_permits() > 0 && self.is_running())
+        let may_join =
+            || self.may_run.load(Ordering::Acquire) && self.places.available_permits() > 0;
+        is_open || (may_join() && self.is_running())
     }
 
     fn is_running(&self) -> bool {
-        let last = &self.books().last;
-        last.as_ref().is_some_and(|last| !last.has_ended())
+        let books = self.books();
+        let last = books.last.as_ref();
+        let runs = last.is_some_and(|last| !last.has_ended());
+        // The next one begins under this lock.
+        self.may_run.store(runs, Ordering::Release);
+        runs
     }
 
     /// A refresh has come to its end, whoever asked for it, and a store wants to be left alone for so
@@ -191,6 +200,7 @@ impl Gate {
             failures,
             ended: ended.clone(),
         });
+        self.may_run.store(true, Ordering::Release);
         self.close(&books);
         ask(end);
         Turn::Began(ended)
@@ -392,6 +402,25 @@ mod tests {
         waiter.wait().await;
         assert_eq!(start.elapsed(), 5 * SECOND);
         assert!(enter().is_none(), "over, and the cool-down lasts");
+    }
+
+    #[test]
+    fn while_it_is_closed_nobody_waits_for_a_lock() {
+        let (gate, asked) = gate(UnknownKey::new());
+        let enter = || gate.enter(None, SECOND, |end| asked.lock().unwrap().push(end));
+        drop(enter());
+        assert!(gate.may_admit(2 * SECOND), "to join");
+        asked.lock().unwrap().clear();
+        // Whoever looks first notes that it has ended.
+        assert!(!gate.may_admit(2 * SECOND));
+        let books = gate.books();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| tell.send(gate.may_admit(2 * SECOND)));
+            let told = told.recv_timeout(10 * SECOND);
+            drop(books);
+            assert_eq!(told, Ok(false));
+        });
     }
 
     #[test]

@@ -4,8 +4,7 @@
 use std::{
     collections::HashSet,
     io::Write,
-    path::Path,
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::{Mutex, mpsc},
     time::{Duration, Instant, SystemTime},
 };
@@ -13,7 +12,8 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    process::{PATIENCE, Replies, Server, bundle, example},
+    lambda::{Aws, Lambda, with_environment},
+    process::{PATIENCE, Server, bundle, example},
     python::{Client, python},
 };
 
@@ -134,34 +134,17 @@ fn a_directory_and_a_secret_exclude_each_other() {
     assert_eq!(output.status.code(), Some(2));
 }
 
-struct Aws {
-    endpoint: String,
-    /// A Python with boto3.
-    python: String,
-}
-
 fn aws() -> Option<Aws> {
-    let endpoint = std::env::var("TOWER_SECRETS_MOTO").ok();
-    let python = std::env::var("TOWER_SECRETS_BOTO3").ok();
-    let Some((endpoint, python)) = endpoint.zip(python) else {
+    let aws = Aws::find();
+    if aws.is_none() {
         // Around the capture of test output, so that it is seen when the test passes.
         let _ = writeln!(
             std::io::stderr(),
             "LEFT OUT: a test with moto and boto3. `tests/run` makes and starts them; by hand: \
              `tests/beds/aws run cargo test --features full --test mcp_server`."
         );
-        return None;
-    };
-    Some(Aws { endpoint, python })
-}
-
-fn with_environment<'a>(command: &'a mut Command, endpoint: &str) -> &'a mut Command {
-    command
-        .env("AWS_ENDPOINT_URL", endpoint)
-        .env("AWS_REGION", "eu-central-1")
-        .env("AWS_DEFAULT_REGION", "eu-central-1")
-        .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test")
+    }
+    aws
 }
 
 fn start_server(aws: &Aws, secret: &str) -> Server {
@@ -190,50 +173,4 @@ fn token_of(bundle: &Value) -> String {
     let claims = json!({"sub": "early", "exp": later.as_secs()});
     let key = EncodingKey::from_secret(bundle["jwt_secret"].as_str().unwrap().as_bytes());
     encode(&Header::default(), &claims, &key).unwrap()
-}
-
-/// The script that rotates.
-struct Lambda {
-    process: Child,
-    replies: Replies,
-    secret: String,
-}
-
-impl Lambda {
-    fn start(aws: &Aws) -> Self {
-        let script =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python_client/rotate_secret.py");
-        let secret = format!("tests/{:016x}", fastrand::u64(..));
-        let mut process = with_environment(&mut Command::new(&aws.python), &aws.endpoint)
-            .arg(script)
-            .arg(&secret)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("TOWER_SECRETS_BOTO3={}: {error}", aws.python));
-        let replies = Replies::of(process.stdout.take().unwrap());
-        Self {
-            process,
-            replies,
-            secret,
-        }
-    }
-
-    fn step(&mut self, step: Value) -> Value {
-        let mut stdin = self.process.stdin.as_ref().unwrap();
-        writeln!(stdin, "{step}").unwrap();
-        serde_json::from_str(&self.replies.next()).unwrap()
-    }
-
-    fn end(mut self) {
-        drop(self.process.stdin.take());
-        assert!(self.process.wait().unwrap().success());
-    }
-}
-
-impl Drop for Lambda {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }

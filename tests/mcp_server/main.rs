@@ -9,6 +9,8 @@ mod http;
 #[cfg(feature = "jwks")]
 mod identity_provider;
 mod inspector;
+#[cfg(feature = "aws")]
+mod lambda;
 #[allow(dead_code, reason = "the conformance suite uses more of it")]
 #[path = "../support/node.rs"]
 mod node;

@@ -9,6 +9,8 @@ Each line on stdin is JSON: {"step": STEP, ..}. For each one it writes one line 
   test_secret     "url", "bearer": calls the server until it accepts the pending key's token
   finish_secret   AWSCURRENT moves to the new version
   first           "document": makes the secret itself, before any rotation
+  roll_back       "version": AWSCURRENT moves back to it
+  withdraw        AWSPREVIOUS is removed from its version, so that nobody trusts it any more
 
 Anything that goes wrong ends it with a traceback and a non-zero code.
 """
@@ -77,8 +79,30 @@ def finish_secret(service, secret, token):
     return {"version": token}
 
 
+def roll_back(service, secret, _token, version):
+    return finish_secret(service, secret, version)
+
+
+def withdraw(service, secret, _token):
+    versions = service.describe_secret(SecretId=secret)["VersionIdsToStages"]
+    previous = next(id for id, stages in versions.items() if "AWSPREVIOUS" in stages)
+    service.update_secret_version_stage(
+        SecretId=secret, VersionStage="AWSPREVIOUS", RemoveFromVersionId=previous
+    )
+    return {"version": previous}
+
+
 STEPS = {
-    step.__name__: step for step in (first, create_secret, set_secret, test_secret, finish_secret)
+    step.__name__: step
+    for step in (
+        first,
+        create_secret,
+        set_secret,
+        test_secret,
+        finish_secret,
+        roll_back,
+        withdraw,
+    )
 }
 
 
