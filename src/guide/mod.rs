@@ -10,7 +10,8 @@
 //! 5. [Fleets](fleets): more than one replica, and what to set interval, overlap, token lifetime and activation delay to.
 //! 6. [Testing your own server](testing) with `Memory`.
 //! 7. [The security model](security), and what is not protected.
-//! 8. [Performance](performance), and how to measure it again.
+//! 8. [Faults](faults): what goes wrong, what happens then, and the test that shows it.
+//! 9. [Performance](performance), and how to measure it again.
 //!
 //! # When something has to happen now
 //!
@@ -52,6 +53,8 @@ pub mod runbooks;
 pub mod testing;
 
 pub mod security;
+
+pub mod faults;
 
 pub mod performance;
 
