@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     RefreshError, Refreshed, Step, Trigger,
     attempt::Refresher,
-    trigger::{Backoff, Hangups, jittered},
+    trigger::{Backoff, Hangups, first_pause, jittered},
 };
 use crate::{
     event::Event,
@@ -31,8 +31,6 @@ use crate::{
     source::{BoxSource, Source, SourceError},
 };
 
-/// While a pending version is seen the flip is near: it should be met in seconds.
-const PENDING_INTERVAL: Duration = Duration::from_secs(5);
 /// A pending version that stays this long is a failed rotation, not one under way.
 const PENDING_SOON: Duration = Duration::from_secs(600);
 /// Signals within this time count as one.
@@ -73,9 +71,17 @@ pub(super) struct Worker<Raw, T> {
     /// When to look while somebody waits for a flip; `None` after a failure, when the back-off
     /// decides.
     flip_poll_at: Option<Instant>,
-    interval: Duration,
+    pace: Pace,
     backoff: Backoff,
     told_stale: bool,
+}
+
+/// How often the source is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    pub(super) interval: Duration,
+    /// While a pending version is seen, where that is to be more often.
+    pub(super) while_pending: Option<Duration>,
 }
 
 impl<Raw, T> Worker<Raw, T>
@@ -88,7 +94,7 @@ where
         keyring: &Keyring<T>,
         ends: LoopEnds,
         hangups: Hangups,
-        interval: Duration,
+        pace: Pace,
     ) -> Self {
         let LoopEnds {
             requests,
@@ -116,10 +122,10 @@ where
             hangups,
             hangup_due: None,
             hangup_rests_until: now,
-            poll_at: now + jittered(interval),
+            poll_at: now + first_pause(pace.interval),
             flip_poll_at: Some(now + jittered(FLIP_INTERVAL)),
-            interval,
-            backoff: Backoff::new(interval),
+            pace,
+            backoff: Backoff::new(pace.interval),
             told_stale: false,
         }
     }
@@ -212,7 +218,7 @@ where
     fn finish(&mut self, refresher: Refresher<Raw, T>, outcome: Result<Refreshed, RefreshError>) {
         let now = Instant::now();
         let rest = rest_wanted(&refresher, &outcome);
-        self.poll_at = now + self.pause_after(&refresher, &outcome, rest);
+        self.poll_at = self.poll_after(now, &refresher, &outcome, rest);
         let failed = outcome.as_ref().err().and_then(RefreshError::failed_step);
         let answered = failed != Some(Step::Fetch);
         self.flip_poll_at = answered.then(|| now + jittered(FLIP_INTERVAL));
@@ -230,21 +236,40 @@ where
         self.keep_house();
     }
 
+    /// What somebody asked for puts no poll off: all replicas that were asked at once would poll in step
+    /// from then on.
+    fn poll_after(
+        &mut self,
+        now: Instant,
+        refresher: &Refresher<Raw, T>,
+        outcome: &Result<Refreshed, RefreshError>,
+        rest: Duration,
+    ) -> Instant {
+        let is_polled = self.poll_at <= now;
+        let due = now + self.pause_after(refresher, outcome, rest);
+        if is_polled {
+            due
+        } else {
+            due.min(self.poll_at)
+        }
+    }
+
     fn pause_after(
         &mut self,
         refresher: &Refresher<Raw, T>,
         outcome: &Result<Refreshed, RefreshError>,
         rest: Duration,
     ) -> Duration {
-        let mut pause = jittered(self.interval);
+        let mut pause = jittered(self.pace.interval);
         // After a fetch that failed, no version is known to wait.
         let fetched = !matches!(outcome, Err(error) if error.failed_step() == Some(Step::Fetch));
         let waiting = refresher.next_try_in().filter(|_| fetched);
         if let Some(next_try) = waiting {
             pause = pause.min(next_try.max(SHORTEST_RETRY));
         }
-        if outcome.is_ok() && self.flip_is_near() {
-            pause = pause.min(jittered(PENDING_INTERVAL));
+        let while_pending = self.pace.while_pending.filter(|_| outcome.is_ok());
+        if let Some(interval) = while_pending.filter(|_| self.flip_is_near()) {
+            pause = pause.min(jittered(interval));
         }
         // Where only a version is refused, the source is well.
         let is_well = outcome.is_ok() || waiting.is_some();
