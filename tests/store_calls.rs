@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -9,11 +11,12 @@ use std::{
 
 use futures::future::join_all;
 use serde::Deserialize;
+use support::{ask, token};
 use tokio::time::{Instant, advance, sleep};
 use tower_secrets::{
-    Builder, JwtKey, Keyring,
+    Builder, JwtKey, Keyring, UnknownKey,
     clock::TokioClock,
-    source::{Memory, Source, SourceError, Versions},
+    source::{Memory, Source, SourceError, VersionId, Versions},
 };
 
 const POLL: Duration = Duration::from_secs(300);
@@ -122,4 +125,29 @@ async fn a_pending_version_multiplies_no_calls_unless_that_is_asked_for() {
     let ((_, as_usual), (_, while_pending)) = counts;
     assert!((1..=2).contains(&as_usual), "{as_usual}");
     assert!(while_pending >= 60, "{while_pending}");
+}
+
+/// All who were logged in with a key that was taken back come once more; that is no news of another key.
+#[tokio::test(start_paused = true)]
+async fn tokens_of_a_retired_key_ask_for_nothing() {
+    for how in ["withdrawn", "revoked", "past its window"] {
+        let store = Counted::new();
+        let builder = store.builder().refresh_on_unknown_key(UnknownKey::new());
+        let keyring = builder.build().await.unwrap();
+        let old = token(&keyring.signer());
+        store.store.rotate(doc(2));
+        keyring.refresh().await.unwrap();
+        assert!(ask(&keyring, &old).await.is_ok(), "{how}");
+        match how {
+            "withdrawn" => {
+                store.store.drop_previous();
+                keyring.refresh().await.unwrap();
+            }
+            "revoked" => keyring.revoke(&VersionId::new("1")),
+            _ => sleep(Duration::from_secs(2000)).await,
+        }
+        store.calls.lock().unwrap().clear();
+        assert!(ask(&keyring, &old).await.is_err(), "{how}");
+        assert_eq!(store.calls.lock().unwrap().len(), 0, "{how}");
+    }
 }
