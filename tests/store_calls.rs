@@ -16,7 +16,7 @@ use tokio::time::{Instant, advance, sleep};
 use tower_secrets::{
     Builder, JwtKey, Keyring, UnknownKey,
     clock::TokioClock,
-    source::{Memory, Source, SourceError, VersionId, Versions},
+    source::{Memory, Source, SourceError, SourceErrorKind, VersionId, Versions},
 };
 
 const POLL: Duration = Duration::from_secs(300);
@@ -150,4 +150,21 @@ async fn tokens_of_a_retired_key_ask_for_nothing() {
         assert!(ask(&keyring, &old).await.is_err(), "{how}");
         assert_eq!(store.calls.lock().unwrap().len(), 0, "{how}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_of_an_unknown_key_is_worth_one_call_to_a_store_that_fails() {
+    let store = Counted::new();
+    let builder = store.builder().refresh_on_unknown_key(UnknownKey::new());
+    let keyring = builder.build().await.unwrap();
+    let other = Counted::new();
+    other.store.rotate(doc(2));
+    let signing = other.builder().activation_delay(Duration::ZERO);
+    let unknown = token(&signing.build().await.unwrap().signer());
+    let down = SourceError::new(SourceErrorKind::Throttled, "too many calls");
+    store.store.fail_next(usize::MAX, down);
+    store.calls.lock().unwrap().clear();
+    assert!(ask(&keyring, &unknown).await.is_err());
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(store.calls.lock().unwrap().len(), 1);
 }

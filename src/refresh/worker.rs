@@ -56,6 +56,8 @@ pub(super) struct Worker<Raw, T> {
     /// Those that asked since it began.
     waiting: Vec<Reply>,
     wanted: Option<Trigger>,
+    /// What the running refresh is for.
+    trigger: Option<Trigger>,
     requests: mpsc::UnboundedReceiver<Request>,
     stop: watch::Receiver<bool>,
     // Dropped last: `shutdown` waits for it.
@@ -114,6 +116,7 @@ where
             answering: Vec::new(),
             waiting: Vec::new(),
             wanted: None,
+            trigger: None,
             requests,
             stop,
             _done: done,
@@ -201,6 +204,7 @@ where
             return;
         };
         self.with_shared(|shared| shared.events.tell(Event::ReloadRequested { trigger }));
+        self.trigger = Some(trigger);
         self.answering.append(&mut self.waiting);
         self.running = Some(Box::pin(async move {
             let began = Instant::now();
@@ -246,6 +250,11 @@ where
         rest: Duration,
     ) -> Instant {
         let is_polled = self.poll_at <= now;
+        // Anybody can send such a token: it is worth one call, and no other tries.
+        let is_for_token = self.trigger == Some(Trigger::UnknownKey);
+        if is_for_token && outcome.is_err() && !is_polled {
+            return self.poll_at;
+        }
         let due = now + self.pause_after(refresher, outcome, rest);
         if is_polled {
             due
