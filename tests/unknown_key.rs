@@ -234,8 +234,9 @@ async fn junk_asks_once_in_each_cool_down() {
     }
     let asked = source.fetches() - 1;
     let most = start.elapsed().as_secs().div_ceil(10);
+    // The first poll may come besides.
     assert!(
-        asked <= most && asked >= most - 2,
+        asked <= most + 1 && asked >= most - 2,
         "{asked} fetches in {:?}",
         start.elapsed()
     );

@@ -135,6 +135,8 @@ pub(crate) struct Ledger<T> {
     revoked: HashMap<VersionId, Revoked>,
     /// Whether versions are combinations of those of several secrets.
     is_composed: bool,
+    /// Whether the source has a key set without stages.
+    is_stageless: bool,
 }
 
 struct KeyRecord {
@@ -198,6 +200,7 @@ impl<T> Ledger<T> {
             versions: Remembered::default(),
             revoked: HashMap::new(),
             is_composed: candidate.is_composed,
+            is_stageless: false,
         };
         let mut events = Vec::new();
         ledger.take(candidate, now, &mut events);
@@ -222,6 +225,7 @@ impl<T> Ledger<T> {
             is_composed,
         } = candidate;
         self.is_composed = is_composed;
+        self.is_stageless = matches!(previous, Beside::Stageless { .. });
         let first = self.current_keys.is_empty() && self.versions.is_empty();
         let flipped = !first && current.id != self.current.id;
         let before = self.current.clone();
@@ -361,6 +365,19 @@ impl<T> Ledger<T> {
     /// Whether this version was seen here.
     pub(crate) fn knows(&self, version: &VersionId) -> bool {
         self.versions.get(version).is_some()
+    }
+
+    /// Whether a key of this name was in use here and is trusted no more: revoked, withdrawn, or past its
+    /// window. Its tokens are old, not ahead. A key set without stages may have lost a key by mistake, so
+    /// there only a revocation counts.
+    pub(crate) fn is_retired(&self, kid: &str, now: Now) -> bool {
+        let mut records = self.keys.iter().map(|(_, record)| record);
+        records.any(|record| {
+            let is_over = !record.trust.holds(now) && !self.is_stageless;
+            record.was_current
+                && (is_over || record.trust.is_revoked())
+                && record.names.iter().any(|name| name.as_str() == kid)
+        })
     }
 
     /// For how long anything of a version that is not current is still trusted.

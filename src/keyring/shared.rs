@@ -359,7 +359,16 @@ impl<T> Shared<T> {
             return None;
         }
         let snapshot = self.snapshot();
-        if !may_be_of_new_key(token, &snapshot.keys, policy, now, gate.on_bad_signatures()) {
+        let is_retired = |kid: &str| self.books().ledger.is_retired(kid, now);
+        let on_bad_signatures = gate.on_bad_signatures();
+        if !may_be_of_new_key(
+            token,
+            &snapshot.keys,
+            policy,
+            now,
+            on_bad_signatures,
+            is_retired,
+        ) {
             return None;
         }
         let meter = &self.events.meter;

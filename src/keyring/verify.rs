@@ -122,21 +122,23 @@ fn authenticate<'t>(
 }
 
 /// Whether a token that was refused because of its key may be good once more keys are known: no key
-/// here has its name (or, with `bad_signatures`, some key does), and all else that it says of itself is
-/// what the policy asks for. Nothing of that is believed; it keeps junk from asking for refreshes.
+/// here has its name, nor had one that is retired (or, with `bad_signatures`, some key does), and all else
+/// that it says of itself is what the policy asks for. Nothing of that is believed; it keeps junk from
+/// asking for refreshes.
 pub(crate) fn may_be_of_new_key(
     token: &[u8],
     keys: &[TrustedKey],
     policy: &Policy,
     now: Now,
     bad_signatures: bool,
+    is_retired: impl Fn(&str) -> bool,
 ) -> bool {
     let judge = || -> Result<bool, VerifyErrorKind> {
         let compact = Compact::split(token)?;
         let mut buffer = Buffer::<{ header::BYTES }>::new();
         let header = Header::read(compact.decode_header(&mut buffer)?)?;
         header.check(policy)?;
-        let named = |kid| keys.iter().any(|held| held.answers_to(kid));
+        let named = |kid| keys.iter().any(|held| held.answers_to(kid)) || is_retired(kid);
         if header.kid().is_some_and(named) && !bad_signatures {
             return Ok(false);
         }

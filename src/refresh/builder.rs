@@ -29,6 +29,7 @@ const TOKEN_CACHE: usize = 10_000;
 /// | setting | default |
 /// |---|---|
 /// | [`refresh_every`](Self::refresh_every) | 300 s |
+/// | [`refresh_while_pending`](Self::refresh_while_pending) | no more often than that |
 /// | [`overlap`](Self::overlap) | 900 s, or what the interval and the limits need |
 /// | [`session_key_window`](Self::session_key_window) | 24 h, or the overlap where that is longer |
 /// | [`fetch_limit`](Self::fetch_limit), [`probe_limit`](Self::probe_limit) | 10 s each, or the refresh interval where that is shorter |
@@ -43,6 +44,7 @@ const TOKEN_CACHE: usize = 10_000;
 pub struct Builder<Raw, T = Raw> {
     recipe: Recipe<Raw, T>,
     refresh_every: Duration,
+    refresh_while_pending: Option<Duration>,
     fetch_limit: Option<Duration>,
     probe_limit: Option<Duration>,
     overlap: Option<Duration>,
@@ -64,6 +66,7 @@ impl<Raw: DeserializeOwned + Send + Sync + 'static> Builder<Raw> {
         Self {
             recipe: Recipe::new(source),
             refresh_every: Duration::from_secs(300),
+            refresh_while_pending: None,
             fetch_limit: None,
             probe_limit: None,
             overlap: None,
@@ -133,6 +136,7 @@ impl<Raw: DeserializeOwned + Send + Sync + 'static> Builder<Raw> {
         Builder {
             recipe: self.recipe.with_make(make),
             refresh_every: self.refresh_every,
+            refresh_while_pending: self.refresh_while_pending,
             fetch_limit: self.fetch_limit,
             probe_limit: self.probe_limit,
             overlap: self.overlap,
@@ -157,12 +161,23 @@ where
     T: Send + Sync + 'static,
 {
     /// The cache's time to live: how often the source is asked. Default 300 s. Each interval is
-    /// drawn 0 to 10 % shorter, so that replicas do not ask in step, and never longer. After a
-    /// failure the source is asked again after 1 s, doubled with jitter, never later than that. While a
-    /// pending version is seen, the source is asked every 5 s for up to ten minutes, and while a call
-    /// of [`try_each_as`](crate::Secrets::try_each_as) waits for a flip, every second for up to a minute.
+    /// drawn 0 to 10 % shorter, the first after the start 0 to 75 %, so that replicas do not ask in step,
+    /// and never longer; a refresh that something else asks for moves none. After a
+    /// failure the source is asked again after 1 s, doubled with jitter, never later than that. While a call
+    /// of [`try_each_as`](crate::Secrets::try_each_as) waits for a flip, it is asked every second for up to
+    /// a minute.
     pub fn refresh_every(mut self, interval: Duration) -> Self {
         self.refresh_every = interval;
+        self
+    }
+
+    /// Asks the source so often while a pending version is seen, for up to ten minutes, so that its
+    /// becoming current is met soon. Each interval is drawn 0 to 10 % shorter. Default: no more often than
+    /// [`refresh_every`](Self::refresh_every) says, because all replicas see a pending version, and the
+    /// calls of all together count for the store. Nothing needs it: pending keys verify, and
+    /// [`try_each_as`](crate::Secrets::try_each_as) tries pending credentials.
+    pub fn refresh_while_pending(mut self, interval: Duration) -> Self {
+        self.refresh_while_pending = Some(interval);
         self
     }
 

@@ -66,6 +66,12 @@ pub(crate) fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(1.0 - 0.1 * fastrand::f64())
 }
 
+/// The pause after the start: up to three quarters shorter, because those that start at once would go on
+/// asking in step for hours otherwise.
+pub(crate) fn first_pause(interval: Duration) -> Duration {
+    interval.mul_f64(1.0 - 0.75 * fastrand::f64())
+}
+
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
 /// Pauses after failures: 1 s, doubled each time with jitter, never longer than the refresh

@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     RefreshError, Refreshed, Step, Trigger,
     attempt::Refresher,
-    trigger::{Backoff, Hangups, jittered},
+    trigger::{Backoff, Hangups, first_pause, jittered},
 };
 use crate::{
     event::Event,
@@ -31,8 +31,6 @@ use crate::{
     source::{BoxSource, Source, SourceError},
 };
 
-/// While a pending version is seen the flip is near: it should be met in seconds.
-const PENDING_INTERVAL: Duration = Duration::from_secs(5);
 /// A pending version that stays this long is a failed rotation, not one under way.
 const PENDING_SOON: Duration = Duration::from_secs(600);
 /// Signals within this time count as one.
@@ -58,6 +56,8 @@ pub(super) struct Worker<Raw, T> {
     /// Those that asked since it began.
     waiting: Vec<Reply>,
     wanted: Option<Trigger>,
+    /// What the running refresh is for.
+    trigger: Option<Trigger>,
     requests: mpsc::UnboundedReceiver<Request>,
     stop: watch::Receiver<bool>,
     // Dropped last: `shutdown` waits for it.
@@ -73,9 +73,17 @@ pub(super) struct Worker<Raw, T> {
     /// When to look while somebody waits for a flip; `None` after a failure, when the back-off
     /// decides.
     flip_poll_at: Option<Instant>,
-    interval: Duration,
+    pace: Pace,
     backoff: Backoff,
     told_stale: bool,
+}
+
+/// How often the source is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    pub(super) interval: Duration,
+    /// While a pending version is seen, where that is to be more often.
+    pub(super) while_pending: Option<Duration>,
 }
 
 impl<Raw, T> Worker<Raw, T>
@@ -88,7 +96,7 @@ where
         keyring: &Keyring<T>,
         ends: LoopEnds,
         hangups: Hangups,
-        interval: Duration,
+        pace: Pace,
     ) -> Self {
         let LoopEnds {
             requests,
@@ -108,6 +116,7 @@ where
             answering: Vec::new(),
             waiting: Vec::new(),
             wanted: None,
+            trigger: None,
             requests,
             stop,
             _done: done,
@@ -116,10 +125,10 @@ where
             hangups,
             hangup_due: None,
             hangup_rests_until: now,
-            poll_at: now + jittered(interval),
+            poll_at: now + first_pause(pace.interval),
             flip_poll_at: Some(now + jittered(FLIP_INTERVAL)),
-            interval,
-            backoff: Backoff::new(interval),
+            pace,
+            backoff: Backoff::new(pace.interval),
             told_stale: false,
         }
     }
@@ -195,6 +204,7 @@ where
             return;
         };
         self.with_shared(|shared| shared.events.tell(Event::ReloadRequested { trigger }));
+        self.trigger = Some(trigger);
         self.answering.append(&mut self.waiting);
         self.running = Some(Box::pin(async move {
             let began = Instant::now();
@@ -212,7 +222,7 @@ where
     fn finish(&mut self, refresher: Refresher<Raw, T>, outcome: Result<Refreshed, RefreshError>) {
         let now = Instant::now();
         let rest = rest_wanted(&refresher, &outcome);
-        self.poll_at = now + self.pause_after(&refresher, &outcome, rest);
+        self.poll_at = self.poll_after(now, &refresher, &outcome, rest);
         let failed = outcome.as_ref().err().and_then(RefreshError::failed_step);
         let answered = failed != Some(Step::Fetch);
         self.flip_poll_at = answered.then(|| now + jittered(FLIP_INTERVAL));
@@ -230,21 +240,45 @@ where
         self.keep_house();
     }
 
+    /// What somebody asked for puts no poll off: all replicas that were asked at once would poll in step
+    /// from then on.
+    fn poll_after(
+        &mut self,
+        now: Instant,
+        refresher: &Refresher<Raw, T>,
+        outcome: &Result<Refreshed, RefreshError>,
+        rest: Duration,
+    ) -> Instant {
+        let is_polled = self.poll_at <= now;
+        // Anybody can send such a token: it is worth one call, and no other tries.
+        let is_for_token = self.trigger == Some(Trigger::UnknownKey);
+        if is_for_token && outcome.is_err() && !is_polled {
+            return self.poll_at;
+        }
+        let due = now + self.pause_after(refresher, outcome, rest);
+        if is_polled {
+            due
+        } else {
+            due.min(self.poll_at)
+        }
+    }
+
     fn pause_after(
         &mut self,
         refresher: &Refresher<Raw, T>,
         outcome: &Result<Refreshed, RefreshError>,
         rest: Duration,
     ) -> Duration {
-        let mut pause = jittered(self.interval);
+        let mut pause = jittered(self.pace.interval);
         // After a fetch that failed, no version is known to wait.
         let fetched = !matches!(outcome, Err(error) if error.failed_step() == Some(Step::Fetch));
         let waiting = refresher.next_try_in().filter(|_| fetched);
         if let Some(next_try) = waiting {
             pause = pause.min(next_try.max(SHORTEST_RETRY));
         }
-        if outcome.is_ok() && self.flip_is_near() {
-            pause = pause.min(jittered(PENDING_INTERVAL));
+        let while_pending = self.pace.while_pending.filter(|_| outcome.is_ok());
+        if let Some(interval) = while_pending.filter(|_| self.flip_is_near()) {
+            pause = pause.min(jittered(interval));
         }
         // Where only a version is refused, the source is well.
         let is_well = outcome.is_ok() || waiting.is_some();

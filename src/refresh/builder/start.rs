@@ -15,7 +15,7 @@ use crate::{
         BuildError, BuildErrorKind, RefreshError, Step, Trigger,
         attempt::Refresher,
         trigger::{Backoff, Hangups},
-        worker::Worker,
+        worker::{Pace, Worker},
     },
     source::{Source, SourceError},
 };
@@ -136,7 +136,11 @@ where
         keyring.shared().opened(first.degraded);
         keyring.shared().sample();
         refresher.adopt(&keyring);
-        let worker = Worker::new(refresher, &keyring, ends, hangups, self.refresh_every);
+        let pace = Pace {
+            interval: self.refresh_every,
+            while_pending: self.refresh_while_pending,
+        };
+        let worker = Worker::new(refresher, &keyring, ends, hangups, pace);
         tokio::spawn(worker.run());
         Ok(keyring)
     }
@@ -147,6 +151,11 @@ where
                 "refresh_every is {:?}; it must be more than zero and at most {LONGEST_INTERVAL:?}",
                 self.refresh_every,
             )));
+        }
+        if self.refresh_while_pending.is_some_and(|it| it.is_zero()) {
+            return Err(BuildError::config(
+                "refresh_while_pending is zero; it must be more".to_owned(),
+            ));
         }
         let longest_probe = self.recipe.longest_proof();
         let least = (self.refresh_every * 3)

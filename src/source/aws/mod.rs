@@ -43,7 +43,8 @@
 //! (AWS: *Lambda rotation functions*)
 //!
 //! 1. `createSecret` puts a value under AWSPENDING. Its JWT key verifies from the next poll on, so
-//!    that no replica is late; while it is seen, polls are 5 s apart for up to ten minutes.
+//!    that no replica is late. Polls are no closer for it, unless
+//!    [`refresh_while_pending`](crate::Builder::refresh_while_pending) says so.
 //! 2. `setSecret` changes the upstream. Where it has one user, whose password changes at once, the
 //!    old password is dead from here to the end of step 4: see
 //!    [`Secrets::try_each`](crate::Secrets::try_each).

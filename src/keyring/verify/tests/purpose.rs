@@ -104,7 +104,14 @@ fn only_what_is_good_but_for_its_key_may_be_of_a_new_one() {
     let good = r#"{"exp":1000060,"aud":"a"}"#;
     let of = |header: &str, claims: &str| token_of(&secret(3), header, claims);
     let may = |token: &str, bad_signatures| {
-        may_be_of_new_key(token.as_bytes(), &keys, &policy, at(NOW), bad_signatures)
+        may_be_of_new_key(
+            token.as_bytes(),
+            &keys,
+            &policy,
+            at(NOW),
+            bad_signatures,
+            |_| false,
+        )
     };
     for header in [
         r#"{"alg":"HS256","kid":"new"}"#,
