@@ -1,8 +1,10 @@
 //! The runbook of a breach, followed to the letter: its commands are taken from the page and run, while clients call
 //! three replicas. In the end the leaked key is refused by each, and no other call has failed.
 
+use tokio::time::timeout;
+
 use crate::{
-    fleet::{ADMIN_TOKEN, Fleet, NEW, OLD, Pace, Replica, api_key, key_of},
+    fleet::{ADMIN_TOKEN, Fleet, NEW, OLD, PATIENCE, Pace, Replica, api_key, key_of},
     page,
     shell::Shell,
     stores::{Aws, Files, OpenBao, Store},
@@ -20,7 +22,12 @@ enum Cut {
     InTheEnd,
 }
 
-async fn follow<S: Store>(mut shell: Shell, store: S, cut: Cut) {
+async fn follow(shell: Shell, store: impl Store, cut: Cut) {
+    let followed = timeout(PATIENCE, to_the_letter(shell, store, cut)).await;
+    followed.expect("the runbook comes to its end");
+}
+
+async fn to_the_letter<S: Store>(mut shell: Shell, store: S, cut: Cut) {
     let fleet = Fleet::start(&store, Pace::HOURLY).await;
     let stolen = fleet.replicas[0].mint();
     fleet.go_on().await;

@@ -26,6 +26,9 @@ use crate::{
 };
 
 pub(crate) const ADMIN_TOKEN: &str = "a-token-of-the-operators-of-a-test";
+/// Far more than a runbook takes on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+
 const REPLICAS: usize = 3;
 const CLIENTS: usize = 4;
 

@@ -1,10 +1,11 @@
 //! The runbook of a scheduled rotation, followed to the letter over three replicas: no call fails, and nothing is safe
 //! before everything is.
 
+use tokio::time::timeout;
 use tower_secrets::source::VersionId;
 
 use crate::{
-    fleet::{ADMIN_TOKEN, Fleet, NEW, OLD, Pace, api_key, document},
+    fleet::{ADMIN_TOKEN, Fleet, NEW, OLD, PATIENCE, Pace, api_key, document},
     page,
     shell::Shell,
     stores::{Aws, Files, OpenBao, Store},
@@ -12,7 +13,12 @@ use crate::{
 
 const PAGE: &str = include_str!("../../src/guide/runbooks/scheduled_rotation.rs");
 
-async fn follow<S: Store>(mut shell: Shell, store: S) {
+async fn follow(shell: Shell, store: impl Store) {
+    let followed = timeout(PATIENCE, to_the_letter(shell, store)).await;
+    followed.expect("the runbook comes to its end");
+}
+
+async fn to_the_letter<S: Store>(mut shell: Shell, store: S) {
     let fleet = Fleet::start(&store, Pace::QUICK).await;
     let old = fleet.replicas[0].keyring.current().version().clone();
     fleet.go_on().await;
