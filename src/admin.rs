@@ -38,7 +38,8 @@
 //!   type `application/json`: a browser sends that to another origin only where it is allowed to. A proxy in
 //!   between must keep `Host`.
 //!
-//! A revocation from here is of this process, as [`Keyring::revoke`] is; so is "safe to revoke".
+//! A revocation from here is of this process, as [`Keyring::revoke`] is; so is "safe to revoke". For all replicas
+//! there is [`fleet`].
 //!
 //! # Status
 //!
@@ -108,6 +109,8 @@ use crate::{
     keyring::Keyring,
     layer::{Discover, JwtRotationLayer, Respond},
 };
+
+pub mod fleet;
 
 mod guard;
 pub use guard::InvalidGuard;
