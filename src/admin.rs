@@ -128,6 +128,11 @@ use row::Row;
 
 mod told;
 
+#[cfg(unix)]
+mod socket;
+#[cfg(unix)]
+pub use socket::{BoundUnix, ReloadError, ReloadOutcome, reload};
+
 #[cfg(doc)]
 use crate::Status;
 
@@ -229,8 +234,8 @@ impl Admin {
         self
     }
 
-    /// The routes, for a listener that is not of [`bind`](Self::bind): one of a Unix socket, or behind layers of
-    /// yours. It knows nothing of its socket, so it refuses none.
+    /// The routes, for a listener that is not of [`bind`](Self::bind) or of `bind_unix`, or behind layers of yours.
+    /// It knows nothing of its socket, so it refuses none.
     pub fn router(&self) -> Router {
         let Self { guard, hosts, .. } = self;
         let mut page = Router::new().route("/", get(page::page));
