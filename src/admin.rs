@@ -38,7 +38,8 @@
 //!   type `application/json`: a browser sends that to another origin only where it is allowed to. A proxy in
 //!   between must keep `Host`.
 //!
-//! A revocation from here is of this process, as [`Keyring::revoke`] is; so is "safe to revoke".
+//! A revocation from here is of this process, as [`Keyring::revoke`] is; so is "safe to revoke". For all replicas
+//! there is [`fleet`].
 //!
 //! # Status
 //!
@@ -56,13 +57,16 @@
 //!     "name": "app", "source": "/run/secrets/app", "is_running": true, "generation": 2,
 //!     "safe_to_revoke": false,
 //!     "reasons": [{"kind": "trusted", "version": "1", "text": "version 1: it is trusted for 840 s more", "seconds": 840.0}],
-//!     "current": {"id": "2", "key_ids": ["kS3.."], "since": "2030-01-31T11:59:00.000Z", "age_seconds": 60.0, "expires_in_seconds": null, "is_revoked": false},
-//!     "previous": {"id": "1", "key_ids": ["pQ1.."], "since": "2030-01-31T11:59:00.000Z", "age_seconds": 60.0, "expires_in_seconds": 840.0, "is_revoked": false},
+//!     "warnings": [{"kind": "tokens_cut_off", "version": "1", "text": "version 1: its window ends 60 s before ..", "seconds": 60.0}],
+//!     "current": {"id": "2", "key_ids": ["kS3.."], "since": "2030-01-31T11:59:00.000Z", "age_seconds": 60.0, "expires_in_seconds": null, "is_revoked": false, "latest_exp": null},
+//!     "previous": {"id": "1", "key_ids": ["pQ1.."], "since": "2030-01-31T11:59:00.000Z", "age_seconds": 60.0, "expires_in_seconds": 840.0, "is_revoked": false, "latest_exp": "2030-01-31T12:15:00Z"},
 //!     "pending": null,
 //!     "replaced": [{
 //!       "id": "1", "replaced_at": "2030-01-31T11:59:00.000Z", "safe_to_revoke": false,
 //!       "reasons": [{"kind": "trusted", "text": "it is trusted for 840 s more", "seconds": 840.0}], "holders": 0,
-//!       "revoke_upstream_not_before": "2030-01-31T12:14:00.000Z"
+//!       "revoke_upstream_not_before": "2030-01-31T12:14:00.000Z",
+//!       "latest_exp": "2030-01-31T12:15:00Z",
+//!       "warnings": [{"kind": "tokens_cut_off", "text": "its window ends 60 s before the last token of key \"pQ1..\"", "seconds": 60.0}]
 //!     }],
 //!     "last_success": "2030-01-31T11:59:00.000Z",
 //!     "last_failure": {"at": "2030-01-31T11:50:00.000Z", "step": "probe", "probe": "database", "part": null, "version": "2", "text": ".."},
@@ -82,6 +86,9 @@
 //!   that is still refreshed. Without any `replaced` there is nothing to revoke.
 //! * A reason's `kind` is `stopped`, `stale`, `current`, `trusted`, `session_key`, `held`, `prepared_resource` or `tried_upstream`; `seconds` is
 //!   how long ago, or for how long, `holders` how many times it is held.
+//! * `latest_exp` is the latest `exp` of the tokens that a version's keys have verified in this process. A warning
+//!   is no reason not to revoke; its `kind` is `tokens_cut_off`, for tokens that go on `seconds` longer than the
+//!   window of their key, and are refused from its end on.
 //! * `revoke_upstream_not_before` is when the last process of a fleet has stopped to send the version to an
 //!   upstream.
 //! * The `kind` of what is `recent` is that of an [event](crate::event), without `secrets_`; `level` is `good`,
@@ -103,6 +110,8 @@ use crate::{
     layer::{Discover, JwtRotationLayer, Respond},
 };
 
+pub mod fleet;
+
 mod guard;
 pub use guard::InvalidGuard;
 use guard::{Guard, Hosts};
@@ -116,6 +125,13 @@ mod report;
 
 mod row;
 use row::Row;
+
+mod told;
+
+#[cfg(unix)]
+mod socket;
+#[cfg(unix)]
+pub use socket::{BoundUnix, ReloadError, ReloadOutcome, reload};
 
 #[cfg(doc)]
 use crate::Status;
@@ -218,8 +234,8 @@ impl Admin {
         self
     }
 
-    /// The routes, for a listener that is not of [`bind`](Self::bind): one of a Unix socket, or behind layers of
-    /// yours. It knows nothing of its socket, so it refuses none.
+    /// The routes, for a listener that is not of [`bind`](Self::bind) or of `bind_unix`, or behind layers of yours.
+    /// It knows nothing of its socket, so it refuses none.
     pub fn router(&self) -> Router {
         let Self { guard, hosts, .. } = self;
         let mut page = Router::new().route("/", get(page::page));

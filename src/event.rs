@@ -14,6 +14,7 @@
 //! | `secrets_previous_expired` | info | `version`, `generation` |
 //! | `secrets_previous_withdrawn` | warn | `version`: the source no longer vouches for it |
 //! | `secrets_window_cut_short` | warn | `version`, `key_id`: two rotations inside one window; of session keys, more than 32 |
+//! | `secrets_tokens_cut_off` | warn | `version`, `key_id`, `seconds`: the key's window ends so long before the last token that it has verified; told once for each window, as soon as that is known |
 //! | `secrets_revoked`, `secrets_restored` | warn | `version` |
 //! | `secrets_drained` | info | `generation`, `version`: its last reader is gone |
 //! | `secrets_part_stale` | warn | `part`, `error`, `kind`: one part of a `Combined` source gives no answer and stays as it is; told when that begins |
@@ -34,7 +35,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{
     clock::Clock,
-    keyring::KeyId,
+    keyring::{CutOff, KeyId},
     metrics::Meter,
     refresh::{RefreshError, Trigger},
     source::{SourceError, Stage, VersionId},
@@ -129,6 +130,15 @@ pub enum Event {
         version: VersionId,
         /// The key.
         key_id: KeyId,
+    },
+    /// A replaced key's window ends before the last token that it has verified here. Told once for each
+    /// window, when that is seen: as the window opens, or later, at a refresh, of a token that came later.
+    #[non_exhaustive]
+    TokensCutOff {
+        /// The version the key belongs to.
+        version: VersionId,
+        /// The key, and the two ends.
+        cut_off: CutOff,
     },
     /// A version was revoked in this process.
     #[non_exhaustive]
@@ -239,6 +249,10 @@ impl Event {
             Self::WindowCutShort { version, key_id } => {
                 // Quoted and escaped: a `kid` is what its issuer wrote.
                 warn!(%version, ?key_id, "secrets_window_cut_short");
+            }
+            Self::TokensCutOff { version, cut_off } => {
+                let seconds = cut_off.early_by().as_secs();
+                warn!(%version, key_id = ?cut_off.key_id, seconds, "secrets_tokens_cut_off");
             }
             Self::Revoked { version } => warn!(%version, "secrets_revoked"),
             Self::Restored { version } => warn!(%version, "secrets_restored"),

@@ -22,7 +22,7 @@ use tokio::sync::{Notify, futures::Notified};
 use crate::{
     clock::{Clock, Now},
     keyring::{
-        Shared,
+        LatestExp, Shared,
         cache::TokenCache,
         key::{KeyId, PreparedKey},
         verify::{AnyClaims, ClaimsSet, Policy, Verified, VerifyError, VerifyErrorKind, read_as},
@@ -47,6 +47,8 @@ pub(crate) struct Trust {
     deadline_mono: AtomicU64,
     deadline_wall: AtomicU64,
     revoked: AtomicBool,
+    /// Of the tokens that it has verified, where it is that of a key.
+    pub(crate) latest_exp: LatestExp,
     /// Told when any of these changes.
     changed: Notify,
 }
@@ -57,6 +59,7 @@ impl Trust {
             deadline_mono: AtomicU64::new(NEVER),
             deadline_wall: AtomicU64::new(NEVER),
             revoked: AtomicBool::new(false),
+            latest_exp: LatestExp::default(),
             changed: Notify::new(),
         })
     }
@@ -81,6 +84,15 @@ impl Trust {
     /// Asked first, so that the arithmetic of a deadline is out of the way of the usual key.
     fn has_deadline(&self) -> bool {
         self.deadline_mono.load(Ordering::Acquire) != NEVER
+    }
+
+    /// When it ends, by the wall clock of the moment at which that was fixed.
+    pub(crate) fn ends_at(&self) -> Option<SystemTime> {
+        let wall = self.deadline_wall.load(Ordering::Acquire);
+        let since = Duration::from_nanos(wall);
+        (wall != NEVER)
+            .then(|| SystemTime::UNIX_EPOCH.checked_add(since))
+            .flatten()
     }
 
     /// Ends the trust `after` this moment, or earlier where a deadline already says so.

@@ -122,7 +122,15 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
     let stop_server = CancellationToken::new();
     let server = tokio::spawn({
         let (keyring, stop) = (keyring.clone(), stop_server.clone());
-        let routes = app::routes(keyring.clone(), &settings, &origin, upstream, &stop).await?;
+        let provider = app::identity_provider(&settings).await?;
+        let routes = app::routes(
+            keyring.clone(),
+            provider,
+            &settings,
+            &origin,
+            upstream,
+            &stop,
+        )?;
         async move { app::serve(listener, routes, keyring, stop).await }
     });
 

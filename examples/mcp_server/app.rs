@@ -124,14 +124,24 @@ pub(crate) async fn keyring(
         .await
 }
 
+/// The issuer's keys, where they are not ours, and what its tokens must be.
+pub(crate) struct IdentityProvider {
+    #[allow(dead_code, reason = "the operator's page alone shows it")]
+    pub(crate) keyring: Keyring<JwtKey>,
+    trusted: Issuer,
+}
+
 #[cfg(not(feature = "jwks"))]
-async fn identity_provider(_: &Settings) -> Result<Option<Issuer>, BuildError> {
+pub(crate) async fn identity_provider(
+    _: &Settings,
+) -> Result<Option<IdentityProvider>, BuildError> {
     Ok(None)
 }
 
-/// The issuer's keys, where they are not ours.
 #[cfg(feature = "jwks")]
-async fn identity_provider(settings: &Settings) -> Result<Option<Issuer>, BuildError> {
+pub(crate) async fn identity_provider(
+    settings: &Settings,
+) -> Result<Option<IdentityProvider>, BuildError> {
     use tower_secrets::source::Jwks;
 
     let Some(issuer) = settings.issuer.as_ref().filter(|_| settings.jwks) else {
@@ -144,11 +154,11 @@ async fn identity_provider(settings: &Settings) -> Result<Option<Issuer>, BuildE
         .reload_on_sighup()
         .build()
         .await?;
-    let trusted = Issuer::new(issuer, keyring).leeway(settings.leeway);
-    Ok(Some(match &settings.audience {
-        Some(audience) => trusted.audience(audience),
-        None => trusted,
-    }))
+    let mut trusted = Issuer::new(issuer, keyring.clone()).leeway(settings.leeway);
+    if let Some(audience) = &settings.audience {
+        trusted = trusted.audience(audience);
+    }
+    Ok(Some(IdentityProvider { keyring, trusted }))
 }
 
 /// What the printed tokens claim.
@@ -170,8 +180,9 @@ pub(crate) fn claims(settings: &Settings, origin: &str, subject: &str) -> Regist
 }
 
 /// All routes: those below the layer, and those that need no token.
-pub(crate) async fn routes(
+pub(crate) fn routes(
     keyring: Keyring<App>,
+    provider: Option<IdentityProvider>,
     settings: &Settings,
     origin: &str,
     upstream: Upstream,
@@ -189,8 +200,8 @@ pub(crate) async fn routes(
         tokens = tokens.issuer(issuer).required_scopes([SCOPES[0]])?;
         scopes = scopes.tool("quote", SCOPES);
     }
-    tokens = match identity_provider(settings).await? {
-        Some(provider) => tokens.trust(provider),
+    tokens = match provider {
+        Some(provider) => tokens.trust(provider.trusted),
         None => match &settings.issuer {
             Some(issuer) => tokens.issuer(issuer),
             None => tokens,

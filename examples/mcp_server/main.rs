@@ -9,7 +9,8 @@
 //! It prints what to type next. The way of a secret: [`store`] (where it is), [`directory`] (the
 //! files), [`app`] (the keyring, the layers, the routes), [`tools`] (arguments of MCP tools),
 //! [`upstream`] (who is called with the API key). With `--toy-authorization-server`, [`authorization_server`]
-//! gives out tokens.
+//! gives out tokens. With the feature `admin`, `mcp_server reload --socket PATH` asks a server that was started with
+//! that `--socket` to reload.
 
 use std::{
     error::Error,
@@ -30,6 +31,8 @@ use tower_secrets::{
 mod app;
 mod authorization_server;
 mod directory;
+#[cfg(all(unix, feature = "admin"))]
+mod reload;
 mod store;
 mod tools;
 mod upstream;
@@ -41,7 +44,11 @@ use upstream::Upstream;
 
 /// An MCP server whose secrets rotate while it runs
 #[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[cfg(all(unix, feature = "admin"))]
+    #[command(subcommand)]
+    order: Option<reload::Order>,
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
@@ -49,6 +56,10 @@ struct Arguments {
     #[cfg(feature = "admin")]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<SocketAddr>,
+    /// A Unix socket for this user alone, over which `mcp_server reload` asks for a reload; none unless given
+    #[cfg(all(unix, feature = "admin"))]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<std::path::PathBuf>,
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
@@ -58,7 +69,12 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     log_to_stderr();
-    match run(Arguments::parse()).await {
+    let arguments = Arguments::parse();
+    #[cfg(all(unix, feature = "admin"))]
+    if let Some(order) = arguments.order {
+        return order.follow().await;
+    }
+    match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("mcp_server: {error}");
@@ -73,6 +89,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let upstream = Upstream::new(store.upstream());
     let ended = end_of_service()?;
     let keyring = app::keyring(store.source().await, &settings, upstream.clone()).await?;
+    let provider = app::identity_provider(&settings).await?;
     let events = keyring.subscribe();
     let listener = TcpListener::bind(arguments.listen)
         .await
@@ -87,17 +104,35 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         ));
     }
     #[cfg(feature = "admin")]
-    if let Some(address) = arguments.admin {
-        let page = tower_secrets::admin::Admin::new().keyring("app", &keyring);
-        let page = page.bind(address).await?;
-        say(format_args!(
-            "operator's page on http://{}",
-            page.local_addr()?
-        ));
-        tokio::spawn(page.serve());
+    {
+        let mut page = tower_secrets::admin::Admin::new().keyring("app", &keyring);
+        if let Some(provider) = &provider {
+            page = page.keyring("issuer", &provider.keyring);
+        }
+        #[cfg(unix)]
+        if let Some(path) = arguments.socket {
+            let socket = page.clone().bind_unix(path).await?;
+            say(format_args!("reloads over {}", socket.path().display()));
+            tokio::spawn(socket.serve());
+        }
+        if let Some(address) = arguments.admin {
+            let page = page.bind(address).await?;
+            say(format_args!(
+                "operator's page on http://{}",
+                page.local_addr()?
+            ));
+            tokio::spawn(page.serve());
+        }
     }
     let stop = CancellationToken::new();
-    let mut routes = app::routes(keyring.clone(), &settings, &origin, upstream, &stop).await?;
+    let mut routes = app::routes(
+        keyring.clone(),
+        provider,
+        &settings,
+        &origin,
+        upstream,
+        &stop,
+    )?;
     let printer = Printer {
         keyring: keyring.clone(),
         settings: settings.clone(),

@@ -8,11 +8,9 @@ use std::{
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::row::Row;
-use crate::{
-    event::{Event, Told},
-    keyring::{Failure, InUse, NotSafe, Quarantine, ReplacedStatus, Status, VersionStatus},
-    refresh::RefreshError,
+use super::{row::Row, told::Entry};
+use crate::keyring::{
+    CutOff, Failure, InUse, NotSafe, Quarantine, ReplacedStatus, Status, VersionStatus,
 };
 
 pub(super) const SCHEMA: u32 = 1;
@@ -54,6 +52,7 @@ struct Secret {
     generation: u64,
     safe_to_revoke: bool,
     reasons: Vec<Reason>,
+    warnings: Vec<Reason>,
     current: Version,
     previous: Option<Version>,
     pending: Option<Version>,
@@ -101,6 +100,10 @@ impl Secret {
             recent,
         } = status;
         let version = |version| Version::new(version, now);
+        let warnings = replaced.iter().flat_map(|it| {
+            let cut_offs = it.cut_offs.iter();
+            cut_offs.map(|cut_off| Reason::cut_off(cut_off).of(it.id.to_string()))
+        });
         let stale_parts = stale_parts.into_iter().map(|it| StalePart {
             part: it.part,
             since: rfc3339(it.since),
@@ -115,6 +118,7 @@ impl Secret {
             generation,
             safe_to_revoke: reasons.is_empty(),
             reasons,
+            warnings: warnings.collect(),
             current: version(current),
             previous: previous.map(version),
             pending: pending.map(version),
@@ -142,6 +146,7 @@ struct Version {
     age_seconds: Option<f64>,
     expires_in_seconds: Option<f64>,
     is_revoked: bool,
+    latest_exp: Option<String>,
 }
 
 impl Version {
@@ -154,6 +159,7 @@ impl Version {
             age_seconds: version.age.map(seconds),
             expires_in_seconds: version.expires_in.map(seconds),
             is_revoked: version.is_revoked,
+            latest_exp: version.latest_exp.and_then(rfc3339),
         }
     }
 }
@@ -166,6 +172,8 @@ struct Replaced {
     reasons: Vec<Reason>,
     holders: usize,
     revoke_upstream_not_before: Option<String>,
+    latest_exp: Option<String>,
+    warnings: Vec<Reason>,
 }
 
 impl Replaced {
@@ -178,6 +186,8 @@ impl Replaced {
             holders: reasons.iter().find_map(|it| it.holders).unwrap_or(0),
             reasons,
             revoke_upstream_not_before: replaced.revoke_upstream_not_before.and_then(rfc3339),
+            latest_exp: replaced.latest_exp.and_then(rfc3339),
+            warnings: replaced.cut_offs.iter().map(Reason::cut_off).collect(),
         }
     }
 }
@@ -196,20 +206,34 @@ struct Reason {
 
 impl Reason {
     fn new(reason: &NotSafe) -> Self {
-        let text = reason.to_string();
         match reason {
             NotSafe::Stale { staleness } => Self {
                 kind: "stale",
                 version: None,
-                text,
+                text: reason.to_string(),
                 seconds: Some(seconds(*staleness)),
                 holders: None,
             },
-            NotSafe::InUse { version, in_use } => Self {
-                version: Some(version.to_string()),
-                text,
-                ..Self::in_use(in_use)
-            },
+            NotSafe::InUse { version, in_use } => Self::in_use(in_use).of(version.to_string()),
+        }
+    }
+
+    /// Beside those of other versions.
+    fn of(self, version: String) -> Self {
+        Self {
+            text: format!("version {version}: {}", self.text),
+            version: Some(version),
+            ..self
+        }
+    }
+
+    fn cut_off(cut_off: &CutOff) -> Self {
+        Self {
+            kind: "tokens_cut_off",
+            version: None,
+            text: cut_off.to_string(),
+            seconds: Some(seconds(cut_off.early_by())),
+            holders: None,
         }
     }
 
@@ -293,132 +317,13 @@ struct StalePart {
     text: String,
 }
 
-#[derive(Serialize)]
-struct Entry {
-    at: Option<String>,
-    kind: &'static str,
-    level: &'static str,
-    text: String,
-    times: u64,
-}
-
-impl Entry {
-    fn new(told: Told) -> Self {
-        let (kind, level, text) = told_as(&told.event);
-        Self {
-            at: rfc3339(told.at),
-            kind,
-            level,
-            text,
-            times: told.times,
-        }
-    }
-}
-
-/// An event's name, whether it is good or bad news, and what it says.
-fn told_as(event: &Event) -> (&'static str, &'static str, String) {
-    let refused = |error: &RefreshError| format!("{error}; what was in use stays");
-    match event {
-        Event::Reloaded {
-            version, trigger, ..
-        } => (
-            "reloaded",
-            "good",
-            format!("version {version} is in use; asked for by {trigger}"),
-        ),
-        Event::Unchanged { .. } => ("unchanged", "note", "nothing new".to_owned()),
-        Event::ReloadRequested { trigger } => (
-            "reload_requested",
-            "note",
-            format!("asked for by {trigger}"),
-        ),
-        Event::ReloadFailed(error) => ("reload_failed", "bad", refused(error)),
-        Event::ReloadError(error) => ("reload_error", "bad", refused(error)),
-        Event::ProbeWarning {
-            probe,
-            version,
-            reason,
-        } => (
-            "probe_warning",
-            "bad",
-            format!(
-                "probe {probe} refused version {version} at the start, and it is in use: {reason}"
-            ),
-        ),
-        Event::StageSkipped {
-            stage,
-            version,
-            reason,
-        } => {
-            let version = version.as_ref().map(|it| format!(", version {it},"));
-            let version = version.unwrap_or_default();
-            (
-                "stage_skipped",
-                "bad",
-                format!("{stage}{version} is left out: {reason}"),
-            )
-        }
-        Event::KeySkipped {
-            version, reason, ..
-        } => (
-            "key_skipped",
-            "bad",
-            format!("a key of version {version} is left out: {reason}"),
-        ),
-        Event::PreviousExpired { version, .. } => (
-            "previous_expired",
-            "note",
-            format!("version {version} is trusted no more: its window ended"),
-        ),
-        Event::PreviousWithdrawn { version } => (
-            "previous_withdrawn",
-            "note",
-            format!("version {version} is trusted no more: the store withdrew it"),
-        ),
-        Event::WindowCutShort { version, .. } => (
-            "window_cut_short",
-            "bad",
-            format!("the window of a key of version {version} was cut short"),
-        ),
-        Event::Revoked { version } => (
-            "revoked",
-            "bad",
-            format!("version {version} was revoked in this process"),
-        ),
-        Event::Restored { version } => (
-            "restored",
-            "note",
-            format!("the revocation of version {version} was taken back"),
-        ),
-        Event::Drained {
-            generation,
-            version,
-        } => (
-            "drained",
-            "note",
-            format!("the last reader of generation {generation} (version {version}) is gone"),
-        ),
-        Event::PartStale { part, error } => (
-            "part_stale",
-            "bad",
-            format!("part {part} stays as it is: {error}"),
-        ),
-        Event::Stale { age } => (
-            "stale",
-            "bad",
-            format!("the source has not answered for {} s", age.as_secs()),
-        ),
-        Event::Missed(lost) => ("missed", "note", format!("{lost} events were lost")),
-    }
-}
-
 /// To the millisecond: nobody wants to read more.
 fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 /// `None` for a time that the format has no words for, beyond the year 9999.
-fn rfc3339(at: SystemTime) -> Option<String> {
+pub(super) fn rfc3339(at: SystemTime) -> Option<String> {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     let millis = i128::try_from(since.as_millis()).ok()?;
     let at = OffsetDateTime::from_unix_timestamp_nanos(millis.checked_mul(1_000_000)?).ok()?;

@@ -23,7 +23,7 @@ use super::verify::{
     verify_with,
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, Now},
     metrics::Meter,
     snapshot::{TrustedKey, now_for},
 };
@@ -69,7 +69,7 @@ impl TokenCache {
         read: impl Fn(&ClaimsSet<'_>, &[u8]) -> Result<AnyClaims, VerifyErrorKind>,
     ) -> Result<Verified, VerifyError> {
         let Some(options) = self.options_for(token, keys, policy) else {
-            return verify_with(token, keys, policy, now_for(keys, clock), read);
+            return judge(token, keys, policy, now_for(keys, clock), read);
         };
         let key = Key::new(policy.id(), token);
         let was_seen = match self.get(&key) {
@@ -81,7 +81,7 @@ impl TokenCache {
         };
         self.meter.looked_up(false);
         let now = now_for(keys, clock);
-        let verified = verify_with(token, keys, policy, now, read).inspect_err(|_| {
+        let verified = judge(token, keys, policy, now, read).inspect_err(|_| {
             // Its time is over; what it claimed need not be kept.
             if was_seen {
                 self.remove(&key);
@@ -129,6 +129,20 @@ impl TokenCache {
             )
         })
     }
+}
+
+/// [`verify_with`], and a note of until when the token goes on.
+fn judge(
+    token: &[u8],
+    keys: &[TrustedKey],
+    policy: &Policy,
+    now: Now,
+    read: impl Fn(&ClaimsSet<'_>, &[u8]) -> Result<AnyClaims, VerifyErrorKind>,
+) -> Result<Verified, VerifyError> {
+    let verified = verify_with(token, keys, policy, now, read)?;
+    let exp = verified.validity.until().minus(policy.leeway);
+    keys[verified.key].trust.latest_exp.note(exp);
+    Ok(verified)
 }
 
 fn options(capacity: usize) -> Option<Options> {

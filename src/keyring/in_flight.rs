@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Keyring, Sample, Shared, ledger::Ledger};
+use super::{CutOff, Keyring, Sample, Shared, ledger::Ledger};
 use crate::{
     clock::Now,
     event::Event,
@@ -125,6 +125,11 @@ pub struct ReplacedStatus {
     /// The moment from which on no process of the fleet should send it to an upstream: an overlap window
     /// after it was replaced.
     pub revoke_upstream_not_before: Option<SystemTime>,
+    /// The latest `exp` of the tokens that its keys have verified here, without those keys that the current
+    /// version has too. `None`: there was none.
+    pub latest_exp: Option<SystemTime>,
+    /// Warnings, and no reasons not to revoke: which keys' windows end before their tokens do.
+    pub cut_offs: Vec<CutOff>,
 }
 
 /// No version of this name is known here: it was never seen, or so long ago that it is forgotten.
@@ -279,12 +284,16 @@ impl<T> Shared<T> {
                 replaced_at: Some(replaced.at.wall),
                 in_use: uses_of(ledger, in_flight, &replaced.id, now),
                 revoke_upstream_not_before: replaced.at.wall.checked_add(overlap),
+                latest_exp: ledger.latest_exp(&replaced.id),
+                cut_offs: ledger.cut_offs(&replaced.id, now),
             })
             .collect();
         for id in ledger.previous_versions() {
             if !all.iter().any(|replaced| replaced.id == id) {
                 all.push(ReplacedStatus {
                     in_use: uses_of(ledger, in_flight, &id, now),
+                    latest_exp: ledger.latest_exp(&id),
+                    cut_offs: ledger.cut_offs(&id, now),
                     id,
                     replaced_at: None,
                     revoke_upstream_not_before: None,

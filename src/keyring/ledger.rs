@@ -27,6 +27,9 @@ use crate::{
     source::VersionId,
 };
 
+mod cut_off;
+pub use cut_off::CutOff;
+
 mod remembered;
 use remembered::Remembered;
 
@@ -148,6 +151,8 @@ struct KeyRecord {
     signs_from: Duration,
     /// What it was called, the newest last.
     names: Vec<KeyId>,
+    /// Whether it was told that its window ends before its tokens.
+    told_cut_off: bool,
 }
 
 impl KeyRecord {
@@ -429,6 +434,7 @@ impl<T> Ledger<T> {
             pending_since: None,
             signs_from: Duration::ZERO,
             names: Vec::new(),
+            told_cut_off: false,
         };
         let record = self
             .keys

@@ -17,6 +17,7 @@ pub(crate) mod registered;
 pub use registered::{Audience, RegisteredClaims};
 
 pub(crate) mod ledger;
+pub use ledger::CutOff;
 
 mod in_flight;
 pub use in_flight::{InUse, ReplacedStatus, UnknownVersion};
@@ -44,6 +45,9 @@ pub(crate) use status::{Refused, Sample};
 
 pub(crate) mod verify;
 pub use verify::{VerifyError, VerifyErrorKind};
+
+mod latest_exp;
+pub(crate) use latest_exp::LatestExp;
 
 pub(crate) mod cache;
 

@@ -232,6 +232,9 @@ impl<T> Shared<T> {
 
     /// Lets go of what is over by now.
     pub(crate) fn expire(&self) {
+        let now = self.clock.now();
+        let cut_offs = self.books().ledger.new_cut_offs(now);
+        self.events.tell_all(cut_offs);
         let mut gone = Vec::new();
         let generation = self.change(|ledger, now| {
             gone = ledger.expire(now)?;

@@ -61,7 +61,9 @@ impl Status {
     /// [window](crate::Builder::session_key_window), 24 h by default, is a reason not to.
     ///
     /// It does not know what the other processes of a fleet use: each has to be asked, and each must have
-    /// answered. It does not see values that were copied out of [`Secrets`](crate::Secrets).
+    /// answered. It does not see values that were copied out of [`Secrets`](crate::Secrets). Tokens that go on
+    /// after the window of their key are no reason not to: they are refused then anyhow. Of them
+    /// [`cut_offs`](ReplacedStatus::cut_offs) warns.
     ///
     /// # Errors
     /// Why not: all reasons.
@@ -133,6 +135,10 @@ pub struct VersionStatus {
     pub expires_in: Option<Duration>,
     /// Whether it was revoked in this process.
     pub is_revoked: bool,
+    /// The latest `exp` of the tokens that these keys have verified in this process, in whatever stage they
+    /// were; where a layer's [`max_token_age`](crate::JwtRotationLayer::max_token_age) ends a token earlier, that
+    /// end. `None`: there was none.
+    pub latest_exp: Option<SystemTime>,
 }
 
 /// A refresh that did not end well.
@@ -229,6 +235,7 @@ impl<T> Shared<T> {
                 stage,
                 key_ids: own.clone().map(|held| held.key.id().clone()).collect(),
                 age: None,
+                latest_exp: own.clone().filter_map(|it| it.trust.latest_exp.get()).max(),
                 expires_in: own.filter_map(|held| held.trust.remaining(now)).max(),
                 is_revoked: ledger.is_revoked(id),
             }

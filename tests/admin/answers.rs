@@ -75,6 +75,7 @@ async fn the_shape_of_the_status() {
             "source",
             "stale_parts",
             "staleness_seconds",
+            "warnings",
         ]
     );
     let version = [
@@ -83,6 +84,7 @@ async fn the_shape_of_the_status() {
         "id",
         "is_revoked",
         "key_ids",
+        "latest_exp",
         "since",
     ];
     assert_eq!(members(&secret["current"]), version);
@@ -92,10 +94,12 @@ async fn the_shape_of_the_status() {
         [
             "holders",
             "id",
+            "latest_exp",
             "reasons",
             "replaced_at",
             "revoke_upstream_not_before",
-            "safe_to_revoke"
+            "safe_to_revoke",
+            "warnings"
         ]
     );
     assert_eq!(

@@ -1,19 +1,22 @@
 //! The page in headless Chromium, by `tests/admin_browser`: what an operator sees, and how soon.
 
 use std::{
+    convert::Infallible,
     io::Write,
     path::{Path, PathBuf},
     process::Stdio,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
+use http::{Request, Response};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
     time::timeout,
 };
-use tower_secrets::{Keyring, admin::Admin, source::Memory};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_secrets::{JwtRotationLayer, Keyring, RegisteredClaims, admin::Admin, source::Memory};
 
 use crate::world::{App, MARK, bundle, keyring};
 
@@ -207,6 +210,38 @@ async fn a_rotation_a_refused_bundle_and_a_breach_are_seen_in_two_seconds() {
     browser.sees("Safe to revoke", PATIENCE).await;
     assert!(app.current().previous().is_none());
     browser.judged("safe").await;
+}
+
+#[tokio::test]
+async fn tokens_that_outlive_the_window_of_their_key_are_warned_of() {
+    let Some(folder) = folder() else { return };
+    let mut browser = Browser::start(&folder).await;
+    let (source, app) = keyring().await;
+    let accept = async |seconds| {
+        let later = SystemTime::now() + Duration::from_secs(seconds);
+        let claims = RegisteredClaims::new("alice").expires_at(later);
+        let token = app.signer().sign(&claims).unwrap();
+        let layer = JwtRotationLayer::new(app.clone());
+        let service = layer.layer(service_fn(async |_: Request<()>| {
+            Ok::<_, Infallible>(Response::new(()))
+        }));
+        let request = Request::builder().header("authorization", format!("Bearer {token}"));
+        let response = service.oneshot(request.body(()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 200);
+    };
+    let url = served(Admin::new().keyring("app", &app)).await;
+    accept(600).await;
+    source.rotate(bundle("two"));
+    app.refresh().await.unwrap();
+    browser.order(json!({"order": "open", "url": url})).await;
+    browser.sees("; tokens until ", PATIENCE).await;
+
+    // It signs with the old key until all replicas know the new one.
+    accept(3_600).await;
+    browser.sees(" are cut off", PATIENCE).await;
+    app.refresh().await.unwrap();
+    browser.sees("version 1: its window ends ", PATIENCE).await;
+    browser.judged("cut-off").await;
 }
 
 #[tokio::test]

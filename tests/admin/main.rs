@@ -5,6 +5,7 @@
 mod answers;
 mod bind;
 mod browser;
+mod fleet;
 mod guards;
 mod orders;
 mod world;

@@ -18,6 +18,8 @@ mod process;
 #[path = "../clients/program.rs"]
 mod program;
 mod python;
+#[cfg(feature = "admin")]
+mod reload;
 mod rotation;
 mod toy;
 

@@ -45,6 +45,7 @@ impl<T> Ledger<T> {
                 }
                 record.was_current = true;
                 record.trust.reopen();
+                record.told_cut_off = false;
                 TrustedKey {
                     key: key.clone(),
                     stage: Stage::Current,

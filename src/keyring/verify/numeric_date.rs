@@ -44,7 +44,7 @@ impl NumericDate {
     }
 
     /// Whole seconds, the fraction cut off; 0 before the epoch.
-    pub(super) fn seconds(self) -> u64 {
+    pub(crate) fn seconds(self) -> u64 {
         u64::try_from(self.seconds).unwrap_or(0)
     }
 
@@ -69,7 +69,7 @@ impl NumericDate {
             })
     }
 
-    pub(super) fn minus(self, duration: Duration) -> Self {
+    pub(crate) fn minus(self, duration: Duration) -> Self {
         let borrowed = self.nanos < duration.subsec_nanos();
         let nanos = self.nanos + u32::from(borrowed) * NANOS_PER_SECOND - duration.subsec_nanos();
         self.seconds
