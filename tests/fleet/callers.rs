@@ -149,10 +149,12 @@ impl Caller {
 
     /// By turns a plain request, and a call of an MCP tool.
     async fn call(&self, call: usize, token: &Token) {
-        let request = if call % 2 == 0 {
-            self.http.get(format!("{}/whoami", self.balancer))
+        let (request, expected) = if call.is_multiple_of(2) {
+            let whoami = self.http.get(format!("{}/whoami", self.balancer));
+            (whoami, "\"generation\"")
         } else {
-            tool_call(&self.http, &self.balancer)
+            let quote = tool_call(&self.http, &self.balancer);
+            (quote, "the only constant is change")
         };
         let request = request.header("authorization", format!("Bearer {}", token.text));
         let answer = match request.send().await {
@@ -166,12 +168,8 @@ impl Caller {
             .text()
             .await
             .unwrap_or_else(|error| error.to_string());
-        let is_good = match call % 2 {
-            0 => body.contains("\"generation\""),
-            _ => body.contains("the only constant is change"),
-        };
         match replica {
-            Some(replica) if status == 200 && is_good => self.board.good(replica),
+            Some(replica) if status == 200 && body.contains(expected) => self.board.good(replica),
             _ => self.board.bad(
                 replica,
                 format!(

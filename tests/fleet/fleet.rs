@@ -40,6 +40,8 @@ impl Contacts {
     }
 }
 
+type WithStore = Box<dyn Fn(&mut Command, usize)>;
+
 pub(crate) struct Fleet {
     pub(crate) balancer: Balancer,
     pub(crate) contacts: Arc<Contacts>,
@@ -48,7 +50,7 @@ pub(crate) struct Fleet {
     servers: Vec<Server>,
     settings: Vec<String>,
     /// Tells the process of this replica where its store is.
-    with_store: Box<dyn Fn(&mut Command, usize)>,
+    with_store: WithStore,
 }
 
 impl Fleet {

@@ -18,7 +18,7 @@ use crate::{
     board::Board,
     fleet::{Fleet, REPLICAS},
     lambda::{Aws, Lambda, with_environment},
-    process::bundle,
+    process::{Directory, bundle, example},
     proxy::{Fault, Proxy},
     watch::{View, all_are_at, all_pend, is_safe},
 };
@@ -33,6 +33,7 @@ const CUT_OFF: Duration = Duration::from_secs(20);
 const SLACK: Duration = Duration::from_secs(5);
 
 const CLIENTS: usize = 20;
+const SETTINGS: &str = "--refresh-every 5s --activation-delay 5s --token-ttl 10s";
 
 /// It gets the SIGHUP.
 const A: usize = 0;
@@ -47,8 +48,8 @@ async fn the_ugly_day() {
     let aws = Aws::find().expect("moto and boto3; `tests/beds/aws run` starts them");
     let mut store = Store::start(&aws).await;
     let first = store.version.clone();
-    let settings = "--refresh-every 5s --activation-delay 5s --token-ttl 10s --overlap 50s";
-    let settings: Vec<_> = settings.split(' ').collect();
+    let mut settings: Vec<_> = SETTINGS.split(' ').collect();
+    settings.extend(["--overlap", "50s"]);
     let mut fleet = Fleet::start(&settings, store.environment()).await;
     let board = fleet.board.clone();
     let at = |version: &str| {
@@ -168,6 +169,31 @@ async fn the_ugly_day() {
     );
     assert!(ratio <= 1.2);
     store.lambda.end();
+}
+
+#[test]
+fn no_shorter_window_is_taken() {
+    let directory = Directory::new();
+    for (overlap, why) in [
+        (
+            "15s",
+            "overlap is 15s, which is less than 25s: 3 x refresh_every",
+        ),
+        (
+            "49s",
+            "overlap is 49s, which is less than 50s: refresh_every (5s)",
+        ),
+    ] {
+        let started = Command::new(example())
+            .args(["--listen", "127.0.0.1:0", "--overlap", overlap, "--secrets"])
+            .arg(directory.path())
+            .args(SETTINGS.split(' '))
+            .output()
+            .unwrap();
+        assert!(!started.status.success());
+        let error = String::from_utf8_lossy(&started.stderr);
+        assert!(error.contains(why), "{error}");
+    }
 }
 
 /// Until this moment on the script's clock.

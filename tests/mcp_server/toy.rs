@@ -55,6 +55,27 @@ async fn the_typescript_sdk_finds_its_way() {
 }
 
 #[test]
+fn servers_behind_one_url_accept_each_other_s_tokens() {
+    let directory = Directory::new();
+    let start = || {
+        let mut command = Command::new(example());
+        command.arg("--secrets").arg(directory.path());
+        command.args(["--public-url", "https://mcp.example/mcp"]);
+        let server = Server::start_with(command.arg("--toy-authorization-server"));
+        let secret = server.said("  client secret: ");
+        (server, secret)
+    };
+    let ((one, secret), (other, _)) = (start(), start());
+    let form = format!(
+        "grant_type=client_credentials&client_id=toy-client&client_secret={secret}&scope=tools"
+    );
+    let answer = Request::form("/token", &form).send(&one.address);
+    let answer: Value = serde_json::from_str(&answer.body).unwrap();
+    let token = answer["access_token"].as_str().unwrap();
+    assert_eq!(other.whoami(token)["sub"], "toy-client");
+}
+
+#[test]
 fn nobody_else_gets_a_token_and_the_printed_one_is_enough_for_all() {
     let json = |answer: &Answer| -> Value { serde_json::from_str(&answer.body).unwrap() };
     let directory = Directory::new();
