@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, ops::Range, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{sleep, sleep_until};
 use tower_secrets::source::VersionId;
 
 use crate::{
@@ -254,13 +254,11 @@ impl Operator {
     async fn revoke_everywhere(&self, leaked: &VersionId) {
         let replicas = &self.fleet.replicas;
         let pause = REVOKED_EVERYWHERE_IN / 100;
-        let begin = Instant::now();
         for chunk in replicas.chunks(replicas.len().div_ceil(100)) {
             sleep(pause).await;
             for replica in chunk {
                 replica.keyring.revoke(leaked);
             }
         }
-        debug_assert!(begin.elapsed() <= REVOKED_EVERYWHERE_IN);
     }
 }
