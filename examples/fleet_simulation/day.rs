@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, ops::Range, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{sleep, sleep_until};
 use tower_secrets::source::VersionId;
 
 use crate::{
@@ -45,7 +45,7 @@ pub(crate) struct Variant {
     pub(crate) revoke_everywhere: bool,
     /// One replica in a hundred cannot reach the store for a while.
     pub(crate) outage: bool,
-    /// The junk comes to all replicas, not to one in a hundred.
+    /// The junk comes to all replicas, not to one in a thousand.
     pub(crate) junk_everywhere: bool,
 }
 
@@ -151,9 +151,17 @@ impl Day {
         from..from + POLL
     }
 
-    /// One in a hundred: those that are cut off, and those that get junk.
-    pub(crate) fn few(&self) -> Range<usize> {
+    pub(crate) fn cut_off(&self) -> Range<usize> {
         0..self.replicas.div_ceil(100)
+    }
+
+    /// Who gets the junk: replicas that somebody has found the addresses of, or those behind the balancer.
+    pub(crate) fn flooded(&self, everywhere: bool) -> Range<usize> {
+        if everywhere {
+            return 0..self.replicas;
+        }
+        let first = self.cut_off().end;
+        first..first + self.replicas.div_ceil(1000)
     }
 
     /// In this time a fleet makes as many calls as one of 10,000 does in a second, so that what chance does
@@ -254,13 +262,11 @@ impl Operator {
     async fn revoke_everywhere(&self, leaked: &VersionId) {
         let replicas = &self.fleet.replicas;
         let pause = REVOKED_EVERYWHERE_IN / 100;
-        let begin = Instant::now();
         for chunk in replicas.chunks(replicas.len().div_ceil(100)) {
             sleep(pause).await;
             for replica in chunk {
                 replica.keyring.revoke(leaked);
             }
         }
-        debug_assert!(begin.elapsed() <= REVOKED_EVERYWHERE_IN);
     }
 }

@@ -25,11 +25,19 @@ mod report;
 mod store;
 mod traffic;
 
-use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
+use std::{
+    fs,
+    path::PathBuf,
+    process::ExitCode,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::Instant,
+};
 
 use clap::Parser;
 
 use day::{Day, Variant};
+use outcome::Outcome;
 
 const PLOT: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -65,18 +73,13 @@ fn main() -> ExitCode {
         options.seed,
     );
     println!("{day}\n");
-    let begin = Instant::now();
-    let mut outcomes = Vec::new();
-    for variant in Variant::ALL {
-        match day::live_through(&day, variant) {
-            Ok(outcome) => outcomes.push(outcome),
-            Err(error) => {
-                eprintln!("fleet_simulation: {}: {error}", variant.name);
-                return ExitCode::FAILURE;
-            }
+    let outcomes = match live_through_all(&day) {
+        Ok(outcomes) => outcomes,
+        Err(error) => {
+            eprintln!("fleet_simulation: {error}");
+            return ExitCode::FAILURE;
         }
-        eprintln!("{}: done after {:.0?}", variant.name, begin.elapsed());
-    }
+    };
     println!("{}", report::table(&day, &outcomes));
     println!("{}", report::details(&outcomes));
     if let Err(error) = fs::write(&options.plot, plot::svg(&day, &outcomes)) {
@@ -93,4 +96,33 @@ fn main() -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// The variants have nothing in common but the day. Two at a time, for the sake of memory.
+fn live_through_all(day: &Day) -> Result<Vec<Outcome>, String> {
+    let begin = Instant::now();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(variant) = Variant::ALL.get(number) else {
+                return Ok(done);
+            };
+            let outcome = day::live_through(day, *variant);
+            let outcome = outcome.map_err(|error| format!("{}: {error}", variant.name))?;
+            eprintln!("{}: done after {:.0?}", variant.name, begin.elapsed());
+            done.push((number, outcome));
+        }
+    };
+    let done: Result<Vec<_>, String> = thread::scope(|scope| {
+        let workers = [scope.spawn(work), scope.spawn(work)];
+        let ended = workers.into_iter().map(|worker| worker.join());
+        ended
+            .map(|end| end.unwrap_or_else(|_| Err("a panic".to_owned())))
+            .collect()
+    });
+    let mut done: Vec<_> = done?.into_iter().flatten().collect();
+    done.sort_by_key(|(number, _)| *number);
+    Ok(done.into_iter().map(|(_, outcome)| outcome).collect())
 }

@@ -53,7 +53,7 @@ pub(crate) fn svg(day: &Day, outcomes: &[Outcome]) -> String {
         "",
         "source calls per second; dashed: 3 x the steady rate",
     );
-    let most_lost = outcomes.iter().flat_map(|it| lost(it)).fold(1.0, f64::max);
+    let most_lost = outcomes.iter().flat_map(lost).fold(1.0, f64::max);
     for (row, outcome) in outcomes.iter().enumerate() {
         let top = TOP + ROW * row as f64;
         label(&mut svg, LEFT, top + 8.0, "name", outcome.variant.name);

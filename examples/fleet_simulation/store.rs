@@ -59,7 +59,7 @@ impl Store {
             // Any time will do, as long as it is always the same.
             begin_wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
             replicas: day.replicas,
-            cut_off: if has_outage { day.few() } else { 0..0 },
+            cut_off: if has_outage { day.cut_off() } else { 0..0 },
             outage: day.outage(),
             state: Mutex::new(State {
                 rng,

@@ -136,11 +136,7 @@ impl Traffic {
     }
 
     fn send_junk(&mut self, day: &Day, at: Duration) {
-        let targets = if self.variant.junk_everywhere {
-            0..day.replicas
-        } else {
-            day.few()
-        };
+        let targets = day.flooded(self.variant.junk_everywhere);
         for _ in 0..JUNK_PER_TICK {
             let any = self.rng.usize(..FORGED);
             let replica = self.rng.usize(targets.clone());
