@@ -28,6 +28,9 @@ pub(crate) const SCOPES: [&str; 2] = ["tools", "quotes"];
 /// How long open requests may go on after the server was told to end.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// How long after that event streams, which end no sooner, are ended; and with them the calls under way.
+const STREAMS_END_AFTER: Duration = Duration::from_secs(1);
+
 /// What `current.json` and its siblings hold.
 #[derive(Deserialize)]
 pub(crate) struct App {
@@ -234,7 +237,7 @@ fn mcp_service(
     // `Host`s of this machine are let in. No web page is.
     let mut config = StreamableHttpServerConfig::default()
         .enforce_origin_validation()
-        .with_cancellation_token(stop.child_token());
+        .with_cancellation_token(later(stop));
     let public = settings.public_url.as_deref();
     let host = public.and_then(|url| url.parse::<Uri>().ok()?.host().map(str::to_owned));
     config.allowed_hosts.extend(host);
@@ -243,6 +246,20 @@ fn mcp_service(
         Arc::new(LocalSessionManager::default()),
         config,
     )
+}
+
+/// Cancelled some time after `stop`: rmcp answers a call that it cancels with 500.
+fn later(stop: &CancellationToken) -> CancellationToken {
+    let (stop, later) = (stop.clone(), CancellationToken::new());
+    tokio::spawn({
+        let later = later.clone();
+        async move {
+            stop.cancelled().await;
+            tokio::time::sleep(STREAMS_END_AFTER).await;
+            later.cancel();
+        }
+    });
+    later
 }
 
 /// Serves until `stop` is cancelled; then open streams are ended and the keyring with them.

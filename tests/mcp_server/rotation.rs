@@ -3,12 +3,16 @@
 use std::{
     collections::HashSet,
     fs,
+    io::{Read, Write},
+    net::TcpStream,
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::Command,
     sync::{Mutex, mpsc},
     time::Duration,
 };
+
+use serde_json::json;
 
 use crate::{
     http::Request,
@@ -195,6 +199,42 @@ fn sigterm_ends_it_in_time_with_a_session_and_a_stream_open() {
     let (code, last) = server.ended_within(Duration::from_secs(5));
     assert_eq!(code, Some(0));
     assert_eq!(last, "ended");
+}
+
+#[test]
+fn a_call_under_way_at_sigterm_gets_its_answer() {
+    let directory = Directory::new();
+    let server = Server::start(directory.path());
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let params = json!({ "name": "quote", "arguments": {}, "_meta": meta });
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+    let body = body.to_string();
+    let (begun, rest) = body.split_at(body.len() / 2);
+    let mut call = TcpStream::connect(&server.address).unwrap();
+    write!(
+        call,
+        "POST /mcp HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\
+         content-type: application/json\r\naccept: application/json, text/event-stream\r\n\
+         mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\nmcp-name: quote\r\n\r\n{begun}",
+        server.address,
+        server.token,
+        body.len()
+    )
+    .unwrap();
+    // It was accepted: those after it are served.
+    server.whoami(&server.token);
+    server.signal("TERM");
+    while TcpStream::connect(&server.address).is_ok() {}
+    write!(call, "{rest}").unwrap();
+    let mut answer = String::new();
+    call.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains("the only constant is change"), "{answer}");
+    let (code, _) = server.ended_within(Duration::from_secs(5));
+    assert_eq!(code, Some(0));
 }
 
 #[test]
