@@ -131,14 +131,9 @@ async fn ten_rotations_over_openbao() {
 async fn without_a_delay_the_same_load_loses_calls() {
     let bao = Bao::dev().expect("TOWER_SECRETS_BAO, which `tests/beds/openbao` prints");
     put(&bao, 1);
-    let settings = [
-        "--refresh-every",
-        "4s",
-        "--overlap",
-        "30s",
-        "--token-ttl",
-        "3s",
-    ];
+    // The others will not ask for long enough.
+    let settings = "--refresh-every 20s --overlap 80s --token-ttl 3s";
+    let settings: Vec<_> = settings.split(' ').collect();
     let fleet = Fleet::start(&settings, with_bao(&bao)).await;
     let board = fleet.board.clone();
     board.step("before");
@@ -149,11 +144,10 @@ async fn without_a_delay_the_same_load_loses_calls() {
     board.step("put");
     put(&bao, 2);
     fleet.server(0).signal("HUP");
-    let is_there = |view: &View| all_are_at(view, "2");
-    fleet.watch.until("flipped", SOON, is_there).await;
+    let lost = |_: &View| !board.failures().is_empty();
+    fleet.watch.until("lost calls", SOON, lost).await;
     callers.stop().await;
     println!("\n{board}");
-    assert!(!board.failures().is_empty());
 }
 
 async fn finish(fleet: &Fleet, callers: Callers) {
