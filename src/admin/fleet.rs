@@ -87,14 +87,10 @@ impl Question {
                 answered: replicas.len(),
             });
         }
-        let only_in = |these: &BTreeMap<&str, Seen<'_>>, others: &BTreeMap<&str, Seen<'_>>| {
-            let only = these.iter().filter(|(id, _)| !others.contains_key(*id));
-            only.map(|(_, seen)| seen.names()).collect::<Vec<_>>()
-        };
         let joined = only_in(&replicas, &before);
-        doubts.extend(joined.into_iter().map(|from| Doubt::Joined { from }));
+        doubts.extend(joined.map(|from| Doubt::Joined { from }));
         let left = only_in(&before, &replicas);
-        doubts.extend(left.into_iter().map(|from| Doubt::Left { from }));
+        doubts.extend(left.map(|from| Doubt::Left { from }));
 
         let mut known = BTreeSet::new();
         for name in self.names(&replicas) {
@@ -109,7 +105,7 @@ impl Question {
             });
         }
         Verdict {
-            replicas: replicas.values().map(Seen::line).collect(),
+            replicas: replicas.iter().map(Seen::line).collect(),
             warnings: self.warnings(&replicas),
             versions: known.into_iter().collect(),
             doubts,
@@ -120,8 +116,8 @@ impl Question {
         self.keyring.as_ref().is_none_or(|it| it == name)
     }
 
-    fn names(&self, replicas: &BTreeMap<&str, Seen<'_>>) -> BTreeSet<String> {
-        let secrets = replicas.values().flat_map(|seen| &seen.replica.keyrings);
+    fn names(&self, replicas: &[Seen<'_>]) -> BTreeSet<String> {
+        let secrets = replicas.iter().flat_map(|seen| &seen.replica.keyrings);
         let names = secrets.map(|secret| &secret.name);
         let names = names.filter(|name| self.asks_for(name));
         names.chain(&self.keyring).cloned().collect()
@@ -131,12 +127,12 @@ impl Question {
     fn look_at(
         &self,
         name: &str,
-        replicas: &BTreeMap<&str, Seen<'_>>,
+        replicas: &[Seen<'_>],
         known: &mut BTreeSet<(String, String)>,
         doubts: &mut Vec<Doubt>,
     ) {
         let mut at = BTreeMap::<&str, Vec<String>>::new();
-        for seen in replicas.values() {
+        for seen in replicas.iter() {
             let keyring = name.to_owned();
             let from = seen.names();
             let mut secrets = seen.replica.keyrings.iter();
@@ -165,9 +161,9 @@ impl Question {
         }
     }
 
-    fn warnings(&self, replicas: &BTreeMap<&str, Seen<'_>>) -> Vec<String> {
+    fn warnings(&self, replicas: &[Seen<'_>]) -> Vec<String> {
         let mut warnings = Vec::new();
-        for seen in replicas.values() {
+        for seen in replicas.iter() {
             let secrets = seen.replica.keyrings.iter();
             for secret in secrets.filter(|secret| self.asks_for(&secret.name)) {
                 let texts = secret.warnings.iter().map(|warning| &warning.text);
@@ -200,15 +196,28 @@ impl Seen<'_> {
     }
 }
 
-fn by_instance(answers: &[Answer]) -> BTreeMap<&str, Seen<'_>> {
-    let mut all = BTreeMap::new();
+/// In the order in which they answered first.
+fn by_instance(answers: &[Answer]) -> Vec<Seen<'_>> {
+    let mut all: Vec<Seen<'_>> = Vec::new();
+    let mut places = BTreeMap::new();
     for answer in answers {
-        if let Ok(replica) = &answer.replica {
+        let Ok(replica) = &answer.replica else {
+            continue;
+        };
+        let place = *places.entry(&replica.instance).or_insert(all.len());
+        if place == all.len() {
             let from = Vec::new();
-            let seen = all.entry(&*replica.instance);
-            let seen = seen.or_insert(Seen { from, replica });
-            seen.from.push(&*answer.from);
+            all.push(Seen { from, replica });
         }
+        all[place].from.push(&answer.from);
     }
     all
+}
+
+/// Where those answer that are not among the others.
+fn only_in(these: &[Seen<'_>], others: &[Seen<'_>]) -> impl Iterator<Item = String> {
+    let others: BTreeSet<_> = others.iter().map(|it| &it.replica.instance).collect();
+    let only = these.iter();
+    let only = only.filter(move |it| !others.contains(&it.replica.instance));
+    only.map(Seen::names)
 }
