@@ -109,6 +109,8 @@ pub mod clock;
 
 mod guard;
 
+mod sync;
+
 pub mod source;
 
 pub mod refresh;

@@ -18,6 +18,7 @@ pub use registered::{Audience, RegisteredClaims};
 
 pub(crate) mod ledger;
 
+mod drain;
 mod in_flight;
 pub use in_flight::{InUse, ReplacedStatus, UnknownVersion};
 
@@ -51,6 +52,8 @@ mod unknown_key;
 pub use unknown_key::UnknownKey;
 
 mod gate;
+#[cfg(test)]
+mod gate_tests;
 pub(crate) use gate::Waiter;
 
 mod self_test;

@@ -20,6 +20,7 @@ pub use trigger::Trigger;
 
 mod worker;
 
+mod asked;
 mod attempt;
 mod candidate;
 mod compose;
