@@ -158,6 +158,10 @@ pub mod aws;
 
 pub mod guide;
 
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzz;
+
 // The README's quick start is compiled and run as a test.
 #[cfg(all(doctest, feature = "axum", feature = "file"))]
 #[doc = include_str!("../README.md")]

@@ -32,7 +32,7 @@ mod settle;
 mod view;
 
 mod parse;
-#[cfg(test)]
+#[cfg(any(fuzzing, test))]
 pub(crate) use parse::parse;
 
 mod parts;

@@ -281,6 +281,15 @@ struct Body<D> {
 }
 
 impl Answer {
+    #[cfg(any(fuzzing, test))]
+    pub(super) fn of(status: StatusCode, body: Vec<u8>) -> Self {
+        Self {
+            status,
+            body: Zeroizing::new(body),
+            path: "fuzz".to_owned(),
+        }
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }

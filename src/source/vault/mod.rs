@@ -187,6 +187,9 @@ use super::{
     window_start::Dates,
 };
 
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzz;
+
 mod http;
 
 mod auth;
