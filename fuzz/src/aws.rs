@@ -29,6 +29,9 @@ use tower_secrets::{
 
 use crate::runtime;
 
+/// What AWS says in its own words, thrice, with what is around it.
+const LONGEST_TEXT: usize = 6_000;
+
 /// Judges what AWS said.
 pub fn aws(bytes: &[u8]) {
     if let [b'r', document @ ..] = bytes {
@@ -60,7 +63,9 @@ pub fn aws(bytes: &[u8]) {
                 .filter_map(|it| it["Message"].as_str())
                 .collect();
             let untold = values.filter(|value| !said.iter().any(|said| said.contains(value)));
-            assert_untold(&error.to_string(), untold);
+            let text = error.to_string();
+            assert!(text.len() < LONGEST_TEXT, "{text}");
+            assert_untold(&text, untold);
         }
     }
 }
