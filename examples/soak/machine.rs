@@ -2,9 +2,8 @@
 
 use std::{fmt, fs, time::Duration};
 
-/// How much more memory is no leak, in percent and at least.
+/// How much more memory is no leak, in percent.
 const MOST_GROWTH: u64 = 5;
-const LEAST_GROWTH: u64 = 2 * 1024 * 1024;
 /// Before it is through, caches and pools fill.
 const WARM_UP: Duration = Duration::from_secs(120);
 /// How many samples the start and the end are the median of.
@@ -46,8 +45,8 @@ impl Memory {
     /// What keeps the run from being a success.
     pub(crate) fn fault(&self) -> Option<String> {
         let (start, end) = self.ends()?;
-        let allowed = (start * MOST_GROWTH / 100).max(LEAST_GROWTH);
-        (end > start + allowed).then(|| format!("memory has grown from {start} to {end} bytes"))
+        let most = start + start * MOST_GROWTH / 100;
+        (end > most).then(|| format!("memory has grown from {start} to {end} bytes"))
     }
 }
 

@@ -177,6 +177,7 @@ struct Run {
 
 impl Run {
     async fn run(mut self, length: Duration, clients: usize) -> Result<Self> {
+        self.operator.fill().await?;
         let stop = CancellationToken::new();
         let tokens = watch::Sender::new(self.operator.mint()?);
         let mut traffic = JoinSet::new();
