@@ -40,7 +40,7 @@ pub fn texts(value: &serde_json::Value) -> Vec<&str> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, any(feature = "jwks", feature = "rmcp", feature = "vault")))]
 mod tests {
     use std::{fs, path::Path};
 
