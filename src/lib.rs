@@ -114,6 +114,8 @@ pub mod clock;
 
 mod guard;
 
+mod sync;
+
 pub mod source;
 
 pub mod refresh;
@@ -161,6 +163,10 @@ pub mod admin;
 pub mod aws;
 
 pub mod guide;
+
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzz;
 
 // The README's quick start is compiled and run as a test.
 #[cfg(all(doctest, feature = "axum", feature = "file"))]

@@ -11,7 +11,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{CutOff, Keyring, Sample, Shared, ledger::Ledger};
+use super::{
+    CutOff, Keyring, Sample, Shared,
+    drain::{Need, until_unused},
+    ledger::Ledger,
+};
 use crate::{
     clock::Now,
     event::Event,
@@ -372,36 +376,25 @@ impl<T: Send + Sync + 'static> Keyring<T> {
     /// # Cancellation safety
     /// Dropping the future changes nothing.
     pub async fn drained(&self, version: &VersionId) -> Result<(), UnknownVersion> {
-        let mut changes = self.shared.changes.subscribe();
-        loop {
-            // Both are armed before the look, so that nothing is missed.
-            changes.mark_unchanged();
-            let last_reader_gone = self.shared.retired().for_waiters.notified();
-            let now = self.clock().now();
-            let uses = self.shared.uses_of(version, now);
-            let uses = uses.ok_or_else(|| UnknownVersion(version.clone()))?;
-            let mut wait = LOOK_AGAIN;
-            let mut needed = false;
-            for it in uses {
-                match it {
-                    InUse::Current | InUse::Held { .. } => needed = true,
-                    InUse::Trusted { ends_in } => {
-                        needed = true;
-                        wait = wait.min(ends_in);
-                    }
-                    InUse::SessionKey { .. }
-                    | InUse::PreparedResource
-                    | InUse::TriedUpstream { .. } => {}
-                }
-            }
-            if !needed {
-                return Ok(());
-            }
-            tokio::select! {
-                _ = changes.changed() => {}
-                () = last_reader_gone => {}
-                () = tokio::time::sleep(wait) => {}
-            }
+        let changes = self.shared.changes.subscribe();
+        let last_reader = &self.shared.retired().for_waiters;
+        until_unused(changes, last_reader, || self.need(version)).await
+    }
+
+    fn need(&self, version: &VersionId) -> Result<Need, UnknownVersion> {
+        let uses = self.shared.uses_of(version, self.clock().now());
+        let uses = uses.ok_or_else(|| UnknownVersion(version.clone()))?;
+        let mut need = Need::Nothing;
+        for it in uses {
+            let pause = match it {
+                InUse::Current | InUse::Held { .. } => LOOK_AGAIN,
+                InUse::Trusted { ends_in } => ends_in.min(LOOK_AGAIN),
+                InUse::SessionKey { .. }
+                | InUse::PreparedResource
+                | InUse::TriedUpstream { .. } => continue,
+            };
+            need = need.sooner(pause);
         }
+        Ok(need)
     }
 }

@@ -19,6 +19,7 @@ pub use registered::{Audience, RegisteredClaims};
 pub(crate) mod ledger;
 pub use ledger::CutOff;
 
+mod drain;
 mod in_flight;
 pub use in_flight::{InUse, ReplacedStatus, UnknownVersion};
 
@@ -55,6 +56,8 @@ mod unknown_key;
 pub use unknown_key::UnknownKey;
 
 mod gate;
+#[cfg(test)]
+mod gate_tests;
 pub(crate) use gate::Waiter;
 
 mod self_test;

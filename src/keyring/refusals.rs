@@ -5,16 +5,14 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
-use tokio::{
-    sync::{Notify, watch},
-    time::{Instant, sleep_until},
+use crate::{
+    source::VersionId,
+    sync::{Instant, Mutex, MutexGuard, Notify, sleep_until, watch},
 };
-
-use crate::source::VersionId;
 
 /// At most one refresh in this time is asked for by upstreams that refuse a credential. For so long
 /// a single user's credential is left alone at first.

@@ -38,7 +38,7 @@ mod message;
 mod principal;
 mod request_state;
 pub mod scopes;
-mod session;
+pub(crate) mod session;
 mod streams;
 mod with_secrets;
 

@@ -214,6 +214,17 @@ impl RequestStates {
     }
 }
 
+#[cfg(any(fuzzing, test))]
+impl RequestStates {
+    pub(super) fn seals(&self, who: &Principal, call: &[u8], state: &str) -> Option<String> {
+        self.sealed(who, call, &state)
+    }
+
+    pub(super) fn opens(&self, who: &Principal, call: &[u8], sealed: &str) -> bool {
+        self.opened::<serde_json::Value>(who, call, sealed).is_ok()
+    }
+}
+
 /// For the log alone: a client is not told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refused {

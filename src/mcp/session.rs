@@ -27,6 +27,9 @@ use binding::{Bindings, Kind};
 mod events;
 pub use events::SessionBody;
 
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzz;
+
 mod future;
 pub use future::SessionFuture;
 

@@ -20,6 +20,7 @@ pub use trigger::Trigger;
 
 mod worker;
 
+mod asked;
 mod attempt;
 mod candidate;
 mod compose;
@@ -31,7 +32,7 @@ mod settle;
 mod view;
 
 mod parse;
-#[cfg(test)]
+#[cfg(any(fuzzing, test))]
 pub(crate) use parse::parse;
 
 mod parts;

@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{
     RefreshError, Refreshed, Step, Trigger,
+    asked::Asked,
     attempt::Refresher,
     trigger::{Backoff, Hangups, first_pause, jittered},
 };
@@ -51,13 +52,9 @@ pub(super) struct Worker<Raw, T> {
     /// At home while no refresh runs.
     refresher: Option<Refresher<Raw, T>>,
     running: Option<Running<Raw, T>>,
-    /// Those that the running refresh answers.
-    answering: Vec<Reply>,
-    /// Those that asked since it began.
-    waiting: Vec<Reply>,
-    wanted: Option<Trigger>,
     /// What the running refresh is for.
     trigger: Option<Trigger>,
+    asked: Asked<Reply>,
     requests: mpsc::UnboundedReceiver<Request>,
     stop: watch::Receiver<bool>,
     // Dropped last: `shutdown` waits for it.
@@ -113,10 +110,8 @@ where
             source,
             refresher: Some(refresher),
             running: None,
-            answering: Vec::new(),
-            waiting: Vec::new(),
-            wanted: None,
             trigger: None,
+            asked: Asked::new(),
             requests,
             stop,
             _done: done,
@@ -153,7 +148,7 @@ where
                 Some(request) = self.requests.recv() => self.note(request),
                 () = &mut self.change => {
                     self.change = Box::pin(next_change(self.source.clone(), CHANGE_SPACING));
-                    self.want(Trigger::Change);
+                    self.asked.want(Trigger::Change);
                 }
                 () = self.retired.for_loop.notified() => self.tell_drained(),
                 // What is due next is worked out anew.
@@ -164,20 +159,9 @@ where
     }
 
     fn note(&mut self, request: Request) {
-        self.want(request.trigger);
-        self.waiting.extend(request.reply);
+        self.asked.note(request.trigger, request.reply);
         while let Ok(request) = self.requests.try_recv() {
-            self.want(request.trigger);
-            self.waiting.extend(request.reply);
-        }
-    }
-
-    /// Of several reasons the one that a person gave counts, then one for which the source must not
-    /// answer from memory.
-    fn want(&mut self, trigger: Trigger) {
-        let rank = |it: Trigger| (it.is_deliberate(), it.wants_news());
-        if self.wanted.is_none_or(|it| rank(it) < rank(trigger)) {
-            self.wanted = Some(trigger);
+            self.asked.note(request.trigger, request.reply);
         }
     }
 
@@ -189,15 +173,15 @@ where
         if self.hangup_due.is_some_and(|due| due <= now) {
             self.hangup_due = None;
             self.hangup_rests_until = now + SIGNAL_SPACING;
-            self.want(Trigger::Signal);
+            self.asked.want(Trigger::Signal);
         }
         if self.poll_at <= now {
-            self.want(Trigger::Timer);
+            self.asked.want(Trigger::Timer);
         } else if self.next_poll() <= now {
             self.with_shared(|shared| shared.refusals.count_poll());
-            self.want(Trigger::Timer);
+            self.asked.want(Trigger::Timer);
         }
-        let Some(trigger) = self.wanted.take() else {
+        let Some(trigger) = self.asked.begin() else {
             return;
         };
         let Some(mut refresher) = self.refresher.take() else {
@@ -205,7 +189,6 @@ where
         };
         self.with_shared(|shared| shared.events.tell(Event::ReloadRequested { trigger }));
         self.trigger = Some(trigger);
-        self.answering.append(&mut self.waiting);
         self.running = Some(Box::pin(async move {
             let began = Instant::now();
             // The user's code is guarded where it is called; this is the net below, for a `Drop`.
@@ -231,7 +214,7 @@ where
             shared.note_refresh(outcome.is_ok(), rest);
         });
         self.refresher = Some(refresher);
-        for reply in self.answering.drain(..) {
+        for reply in self.asked.end() {
             if let Reply::Answer(reply) = reply {
                 // Whoever dropped the future does not want to know.
                 let _ = reply.send(outcome.clone());

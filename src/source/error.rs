@@ -137,6 +137,14 @@ impl SourceError {
     }
 }
 
+/// What a store said, fit to be told: on one line, and of so many characters at most. Whoever answers in
+/// its place must not write lines of their own into a log.
+#[cfg(any(feature = "aws", feature = "vault"))]
+pub(super) fn one_line(text: &str, longest: usize) -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(longest).map(plain).collect()
+}
+
 /// A source that hung or panicked.
 impl From<Fault> for SourceError {
     fn from(fault: Fault) -> Self {

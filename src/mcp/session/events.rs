@@ -85,6 +85,21 @@ impl<B> fmt::Debug for SessionBody<B> {
     }
 }
 
+/// What becomes of a stream that comes in these pieces.
+#[cfg(any(fuzzing, test))]
+pub(super) fn bind_pieces<'a>(
+    keys: &crate::keyring::SessionKeys,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Vec<u8> {
+    let mut events = EventIds {
+        bindings: Bindings::new(keys.clone()),
+        principal: Principal::anonymous(),
+        line: Line::Start(Vec::new()),
+    };
+    let pieces = pieces.into_iter().map(Bytes::copy_from_slice);
+    pieces.flat_map(|piece| events.bind_in(piece)).collect()
+}
+
 /// Finds the `id` lines of an event stream (WHATWG HTML, section 9.2.5) in whatever pieces it comes.
 struct EventIds {
     bindings: Bindings,

@@ -16,7 +16,7 @@ use aws_sdk_secretsmanager::{
 };
 
 use super::{
-    error::{Action, Call},
+    error::{Action, Call, told},
     secret_id::SecretId,
     time::system_time,
 };
@@ -118,7 +118,7 @@ impl Caller {
         if let Which::Id(asked) = which
             && asked.as_str() != id
         {
-            return Err(format!("the answer is version `{id}`"));
+            return Err(format!("the answer is version `{}`", told(&id)));
         }
         let text = answer.secret_string.map(String::into_bytes);
         let document = text

@@ -10,10 +10,15 @@ use aws_sdk_secretsmanager::{
     operation::RequestId,
 };
 
-use crate::source::{SourceError, SourceErrorKind};
+use crate::source::{SourceError, SourceErrorKind, error::one_line};
 
-/// The longest message of AWS that is passed on, in characters.
+/// The longest text of AWS that is passed on, in characters.
 const LONGEST: usize = 400;
+
+/// What AWS said, as it is told.
+pub(super) fn told(text: &str) -> String {
+    one_line(text, LONGEST)
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
@@ -106,12 +111,11 @@ impl Call<'_> {
             SourceErrorKind::Throttled => "AWS asks for fewer calls".to_owned(),
             _ => format!("refused with status {status}"),
         };
-        let request_id = request_id.unwrap_or("none");
-        let mut text = format!("{why} ({code}, request id {request_id})");
+        let request_id = told(request_id.unwrap_or("none"));
+        let mut text = format!("{why} ({}, request id {request_id})", told(code));
         if may_be_told(kind) && !message.is_empty() {
             text.push_str(": ");
-            let printable = |c: char| if c.is_control() { ' ' } else { c };
-            text.extend(message.chars().take(LONGEST).map(printable));
+            text.push_str(&told(message));
         }
         self.error(kind, text)
     }
@@ -127,7 +131,7 @@ impl fmt::Display for Call<'_> {
         } = self;
         write!(f, "{} of `{secret}`", action.as_str())?;
         match version {
-            Some(version) => write!(f, " version `{version}`"),
+            Some(version) => write!(f, " version `{}`", told(version)),
             None => Ok(()),
         }
     }

@@ -11,7 +11,7 @@ use crate::source::{SourceError, SourceErrorKind};
 
 /// What is read of the metadata.
 #[derive(Deserialize)]
-struct Metadata {
+pub(super) struct Metadata {
     issuer: String,
     jwks_uri: Option<String>,
 }
@@ -60,7 +60,7 @@ async fn metadata(http: &Http, place: &str, limit: Duration) -> Result<Metadata,
     }
 }
 
-fn uri_of(metadata: Metadata, issuer: &str, place: &str) -> Result<String, SourceError> {
+pub(super) fn uri_of(metadata: Metadata, issuer: &str, place: &str) -> Result<String, SourceError> {
     // RFC 8414, section 3.3: identical, or somebody else's keys would be taken for this issuer's.
     if metadata.issuer != issuer {
         let found = shown_text(&metadata.issuer);
@@ -79,7 +79,7 @@ fn uri_of(metadata: Metadata, issuer: &str, place: &str) -> Result<String, Sourc
 
 /// RFC 8414, section 3.1: the well-known part goes between host and path. OpenID Connect Discovery
 /// 1.0, section 4: it goes after the path. A `/` at the end is taken off first.
-fn well_known(issuer: &str) -> Result<Vec<String>, SourceError> {
+pub(super) fn well_known(issuer: &str) -> Result<Vec<String>, SourceError> {
     let unreadable = |_| SourceError::new(SourceErrorKind::InvalidRequest, "the issuer is no URL");
     let url = Url::parse(issuer).map_err(unreadable)?;
     if url.query().is_some() || url.fragment().is_some() || url.cannot_be_a_base() {

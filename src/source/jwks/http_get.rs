@@ -111,7 +111,7 @@ async fn read(place: &str, mut response: Response) -> Result<Vec<u8>, SourceErro
 }
 
 /// A URL that may be asked: https, or http where nobody is in between.
-fn checked(text: &str, allow_http: bool) -> Result<Url, SourceError> {
+pub(super) fn checked(text: &str, allow_http: bool) -> Result<Url, SourceError> {
     let refused = |why: &str| {
         // The text may hold a password, so it is not shown.
         SourceError::new(SourceErrorKind::InvalidRequest, format!("the URL {why}"))

@@ -95,6 +95,10 @@ use tokio::{sync::watch, time::Instant};
 use super::{Source, SourceError, SourceErrorKind, Version, VersionId, Versions};
 
 mod discovery;
+
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzz;
+
 mod fresh;
 
 mod http_get;

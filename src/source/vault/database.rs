@@ -15,9 +15,9 @@ use tokio::{
 };
 
 use super::{
-    super::{Source, SourceError, SourceErrorKind, VersionId, Versions, rfc3339::rfc3339},
+    super::{Source, SourceError, SourceErrorKind, Version, VersionId, Versions, rfc3339::rfc3339},
     client::VaultClient,
-    http::Request,
+    http::{Answer, Request},
     lease::{Credentials, Fate, Lease, revoke},
     session::seconds,
 };
@@ -149,16 +149,7 @@ impl VaultDatabase {
 
     async fn static_credentials(&self, overdue: &Mutex<Overdue>) -> Result<Versions, SourceError> {
         let (answer, _) = self.client.ask(&Request::get(self.path())).await?;
-        let credentials: Credentials<'_> = answer.data()?;
-        let Rotation {
-            last_vault_rotation,
-            ttl,
-        } = answer.data()?;
-        let last = last_vault_rotation.unwrap_or_default();
-        let mut version = credentials.version(VersionId::new(format!("{}@{last}", self.role)));
-        if let Some(at) = rfc3339(&last) {
-            version = version.created_at(at);
-        }
+        let (version, ttl) = of_static_role(&answer, &self.role)?;
         // All replicas wait for the same moment.
         let spread = Duration::from_millis(fastrand::u64(0..500));
         let pause = match u64::try_from(ttl) {
@@ -263,6 +254,21 @@ impl VaultDatabase {
             held.previous.take_if(|previous| *previous.id() == lease);
         }
     }
+}
+
+/// The password, and after how many seconds the next one is due.
+pub(super) fn of_static_role(answer: &Answer, role: &str) -> Result<(Version, i64), SourceError> {
+    let credentials: Credentials<'_> = answer.data()?;
+    let Rotation {
+        last_vault_rotation,
+        ttl,
+    } = answer.data()?;
+    let last = last_vault_rotation.unwrap_or_default();
+    let version = credentials.version(VersionId::new(format!("{role}@{last}")));
+    Ok(match rfc3339(&last) {
+        Some(at) => (version.created_at(at), ttl),
+        None => (version, ttl),
+    })
 }
 
 impl Overdue {

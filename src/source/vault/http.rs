@@ -8,7 +8,7 @@ use reqwest::{Certificate, Client, Url, redirect::Policy};
 use serde::{Deserialize, de::IgnoredAny};
 use zeroize::Zeroizing;
 
-use super::super::{SourceError, SourceErrorKind};
+use super::super::{SourceError, SourceErrorKind, error::one_line};
 
 /// More than Vault takes for one secret.
 const MAX_BODY: usize = 2 * 1024 * 1024;
@@ -281,6 +281,15 @@ struct Body<D> {
 }
 
 impl Answer {
+    #[cfg(any(fuzzing, test))]
+    pub(super) fn of(status: StatusCode, body: Vec<u8>) -> Self {
+        Self {
+            status,
+            body: Zeroizing::new(body),
+            path: "fuzz".to_owned(),
+        }
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }
@@ -387,7 +396,6 @@ impl Answer {
         if let Some(credential) = credential.filter(|it| !it.is_empty()) {
             words = words.replace(credential, "[redacted]");
         }
-        let plain = |c: char| if c.is_control() { ' ' } else { c };
-        words.chars().map(plain).take(MAX_WORDS).collect()
+        one_line(&words, MAX_WORDS)
     }
 }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::{
     super::{SourceError, Version, VersionId},
     client::VaultClient,
-    http::Request,
+    http::{Answer, Request},
     session::{before_end, seconds},
 };
 
@@ -90,6 +90,11 @@ pub(super) enum Fate {
 impl Lease {
     pub(super) async fn obtain(client: &VaultClient, path: &str) -> Result<Self, SourceError> {
         let (answer, pass) = client.ask(&Request::get(path)).await?;
+        Self::given(&answer, pass.number)
+    }
+
+    /// The one in an answer, taken by this token.
+    pub(super) fn given(answer: &Answer, token: u64) -> Result<Self, SourceError> {
         let given: Given<'_> = answer.parsed()?;
         let full = seconds(given.lease_duration);
         if given.lease_id.is_empty() || full.is_zero() {
@@ -99,7 +104,7 @@ impl Lease {
         let version = given.data.version(VersionId::new(given.lease_id));
         Ok(Self {
             version: version.created_at(SystemTime::now()),
-            token: pass.number,
+            token,
             ends: now + full,
             due: now + before_end(full),
             full,

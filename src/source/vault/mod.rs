@@ -184,8 +184,11 @@ use self::{
 };
 use super::{
     Side, Source, SourceError, SourceErrorKind, Version, VersionId, Versions, WindowStart,
-    window_start::Dates,
+    error::one_line, window_start::Dates,
 };
+
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzz;
 
 mod http;
 
@@ -205,6 +208,9 @@ mod lease;
 
 mod database;
 pub use database::VaultDatabase;
+
+/// The longest reason that is told, in characters: it may hold what the server wrote.
+const LONGEST: usize = 400;
 
 /// A secret of a KV engine, version 2, of Vault or OpenBao; see the [module](self).
 ///
@@ -271,6 +277,7 @@ impl Vault {
     }
 
     fn error(&self, kind: SourceErrorKind, why: impl fmt::Display) -> SourceError {
+        let why = one_line(&why.to_string(), LONGEST);
         SourceError::new(kind, format!("`{}/{}`: {why}", self.mount, self.path))
     }
 

@@ -52,8 +52,8 @@ struct Held {
 }
 
 #[derive(Clone, Copy)]
-struct Life {
-    ends: Instant,
+pub(super) struct Life {
+    pub(super) ends: Instant,
     due: Instant,
     /// What was granted at first: a renewal that grants less has met the maximum.
     full: Duration,
@@ -124,11 +124,17 @@ struct Auth {
 
 /// What a token knows of itself.
 #[derive(Deserialize)]
-struct Lookup {
+pub(super) struct Lookup {
     ttl: u64,
     /// A root token says nothing of it.
     #[serde(default)]
     renewable: bool,
+}
+
+impl Lookup {
+    pub(super) fn life(&self) -> Option<Life> {
+        Life::begin(seconds(self.ttl), self.renewable)
+    }
 }
 
 impl Session {
@@ -310,7 +316,7 @@ impl Session {
                 let token = Token::new(text)?;
                 // One that may not look at itself is used as long as it works.
                 let known = look_up(http, &token).await?;
-                let life = known.and_then(|it| Life::begin(seconds(it.ttl), it.renewable));
+                let life = known.and_then(|it| it.life());
                 (token, life)
             }
             Proof::Login {
@@ -364,6 +370,13 @@ async fn log_in(
 ) -> Result<(Token, Option<Life>), SourceError> {
     let request = Request::post(format!("auth/{mount}/login"), body);
     let answer = http.send(&request, None).await?;
+    logged_in(&answer, secret)
+}
+
+pub(super) fn logged_in(
+    answer: &Answer,
+    secret: &str,
+) -> Result<(Token, Option<Life>), SourceError> {
     if matches!(
         answer.status(),
         StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND
@@ -375,7 +388,7 @@ async fn log_in(
     if !answer.is_success() {
         return Err(answer.refusal(Some(secret)));
     }
-    let auth = granted(&answer)?;
+    let auth = granted(answer)?;
     let life = Life::begin(seconds(auth.lease_duration), auth.renewable);
     Ok((Token::new(Zeroizing::new(auth.client_token))?, life))
 }

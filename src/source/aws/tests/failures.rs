@@ -140,6 +140,23 @@ async fn words_on_a_signature_are_not_passed_on() {
     assert!(!format!("{error} {error:?}").contains("hunter2"));
 }
 
+/// Found by fuzzing: whoever answers in AWS's place must not write lines of their own into a log.
+#[tokio::test]
+async fn what_aws_names_is_told_on_one_line_and_not_at_length() {
+    let long = "x".repeat(10_000);
+    let code = format!("AccessDenied\u{7f}\n{long}");
+    let id = format!("v1\nERROR {long}");
+    let other = serde_json::json!({ "VersionId": id, "SecretString": "{}" });
+    for (action, reply) in [
+        (DESCRIBE, Reply::error(400, &code, "")),
+        (GET, Reply::Ok(other)),
+    ] {
+        let text = failure(action, reply).await.to_string();
+        assert!(!text.contains(char::is_control), "{text:?}");
+        assert!(text.len() < 1_000, "{} bytes", text.len());
+    }
+}
+
 #[tokio::test]
 async fn a_deleted_secret_is_told_by_its_date() {
     let fake = Fake::start().await;

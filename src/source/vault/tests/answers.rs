@@ -15,10 +15,21 @@ async fn a_plain_answer_is_read() {
 #[tokio::test]
 async fn a_value_of_another_version_is_not_taken() {
     let path = "secret/data/app?version=1";
-    for other in [data(2), data(1).replace("2026-01-01", "2025-12-31")] {
+    let created = |text: &str| data(1).replace("2026-01-01", text);
+    let long = "x".repeat(10_000);
+    for other in [
+        data(2),
+        created("2025-12-31"),
+        created(r"\nERROR"),
+        created(&long),
+    ] {
         let (kind, text) = Fake::new().with(path, 200, &other).error().await;
         assert_eq!(kind, SourceErrorKind::Other);
         assert!(text.contains("asked for version 1@2026-01-01T"), "{text}");
+        assert!(
+            !text.contains(char::is_control) && text.len() < 1_000,
+            "{text:?}"
+        );
     }
 }
 
