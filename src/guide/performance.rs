@@ -31,7 +31,8 @@
 //! | `File` | a read of a small directory; changes are watched | the same |
 //!
 //! Calls a day = replicas x 86,400 / [`refresh_every`](crate::Builder::refresh_every). Intervals are drawn up to 10 % shorter, so replicas
-//! that started together do not ask together. While a pending version is seen, polls are 5 s apart, for ten minutes at most.
+//! that started together do not ask together, and the first one up to 75 %. A pending version makes polls no closer unless
+//! [`refresh_while_pending`](crate::Builder::refresh_while_pending) says so: all replicas see it at once.
 //!
 //! A thousand calls of `refresh()` at once, or a thousand signals, cost two fetches. A flood of tokens of unknown keys costs one
 //! in each cool-down of 10 s, where [`refresh_on_unknown_key`](crate::Builder::refresh_on_unknown_key) is on, and none where it is off.

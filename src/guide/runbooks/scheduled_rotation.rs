@@ -82,7 +82,8 @@
 //! One [`refresh_every`](crate::Builder::refresh_every) at most, or ask for a reload as in [a breach](super::breach#3-reload-every-replica).
 //! A pending version that stays away was refused: `recent` says why, and the rotation ends here.
 //!
-//! Then step 3. Polls are 5 s apart while a pending version is seen, so the flip is met within seconds. A probe that refuses the new
+//! Then step 3. Each replica meets the flip at its next poll, or sooner with
+//! [`refresh_while_pending`](crate::Builder::refresh_while_pending); the pending key verifies already. A probe that refuses the new
 //! version keeps the old one in use, and `secrets_reload_failed` says so: flip back, or mend it and flip again.
 //!
 //! # 4. Wait until it is safe
