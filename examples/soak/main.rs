@@ -9,7 +9,8 @@
 //! hangs or panics, a key is revoked; clients break off in the middle of calls. What goes wrong follows
 //! from a seed, which is printed. The books of the store say which token must be accepted and which must
 //! be refused; every answer is held against them. It ends with an error where one does not fit, where
-//! memory grows by more than 5 % after the warm-up, or where a task outlives the server.
+//! memory grows by more than 5 % after a warm-up of two minutes (20 % in a shorter run), or where a task
+//! outlives the server.
 
 mod client;
 mod machine;

@@ -57,12 +57,14 @@ pub fn aws(bytes: &[u8]) {
                 let value = ["SecretString", "SecretBinary"].map(|name| &body[name]);
                 value.into_iter().flat_map(texts)
             });
-            // What AWS itself says elsewhere is told.
+            // What AWS itself says as a code or a message is told.
             let said: Vec<&str> = bodies
                 .iter()
-                .filter_map(|it| it["Message"].as_str())
+                .flat_map(|body| [&body["Message"], &body["__type"]])
+                .flat_map(texts)
                 .collect();
-            let untold = values.filter(|value| !said.iter().any(|said| said.contains(value)));
+            let words = values.flat_map(|value| value.split(|c: char| !c.is_alphanumeric()));
+            let untold = words.filter(|word| !said.iter().any(|said| said.contains(word)));
             let text = error.to_string();
             assert!(text.len() < LONGEST_TEXT, "{text}");
             assert_untold(&text, untold);
