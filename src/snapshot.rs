@@ -272,6 +272,8 @@ pub(crate) struct Snapshot<T> {
     pub(crate) pending: Option<Held<T>>,
     /// In the order they are tried: current, previous, pending; each key once.
     pub(crate) keys: Box<[TrustedKey]>,
+    /// Of keys that are not among them any more.
+    pub(crate) revoked_names: Box<[KeyId]>,
     /// One for each key.
     pub(crate) verified_by: Box<[Arc<VerifiedBy>]>,
     pub(crate) tokens: TokenCache,

@@ -16,7 +16,8 @@ use tokio::time::{Instant, advance, sleep};
 use tower_secrets::{
     Builder, JwtKey, Keyring, UnknownKey,
     clock::TokioClock,
-    source::{Memory, Source, SourceError, SourceErrorKind, VersionId, Versions},
+    event::Event,
+    source::{Memory, Source, SourceError, SourceErrorKind, Stage, VersionId, Versions},
 };
 
 const POLL: Duration = Duration::from_secs(300);
@@ -127,10 +128,18 @@ async fn a_pending_version_multiplies_no_calls_unless_that_is_asked_for() {
     assert!(while_pending >= 60, "{while_pending}");
 }
 
-/// All who were logged in with a key that was taken back come once more; that is no news of another key.
+/// Of a key that no store here has.
+async fn unknown_token() -> String {
+    let other = Counted::new();
+    other.store.rotate(doc(9));
+    let signing = other.builder().activation_delay(Duration::ZERO);
+    token(&signing.build().await.unwrap().signer())
+}
+
+/// All who were logged in with a key that was revoked come once more; that is no news of another key.
 #[tokio::test(start_paused = true)]
-async fn tokens_of_a_retired_key_ask_for_nothing() {
-    for how in ["withdrawn", "revoked", "past its window"] {
+async fn tokens_of_a_revoked_key_ask_for_nothing() {
+    for (how, calls) in [("revoked", 0), ("withdrawn", 1), ("past its window", 1)] {
         let store = Counted::new();
         let builder = store.builder().refresh_on_unknown_key(UnknownKey::new());
         let keyring = builder.build().await.unwrap();
@@ -147,9 +156,85 @@ async fn tokens_of_a_retired_key_ask_for_nothing() {
             _ => sleep(Duration::from_secs(2000)).await,
         }
         store.calls.lock().unwrap().clear();
-        assert!(ask(&keyring, &old).await.is_err(), "{how}");
-        assert_eq!(store.calls.lock().unwrap().len(), 0, "{how}");
+        for _ in 0..3 {
+            assert!(ask(&keyring, &old).await.is_err(), "{how}");
+        }
+        assert_eq!(store.calls.lock().unwrap().len(), calls, "{how}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_the_store_takes_back_into_use_is_found_by_its_first_token() {
+    let store = Counted::new();
+    let builder = store.builder().refresh_on_unknown_key(UnknownKey::new());
+    let keyring = builder.build().await.unwrap();
+    let first = token(&keyring.signer());
+    store.store.rotate(doc(2));
+    keyring.refresh().await.unwrap();
+    sleep(Duration::from_secs(2000)).await;
+    assert!(keyring.current().previous().is_none());
+    store.store.rotate(doc(1));
+    assert_eq!(ask(&keyring, &first).await, Ok(Stage::Current));
+}
+
+fn busy() -> SourceError {
+    let error = SourceError::new(SourceErrorKind::Throttled, "too many calls");
+    error.with_retry_after(Duration::from_secs(120))
+}
+
+/// Whoever asked: the poll that was due meanwhile is put off, too.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_wants_to_be_left_alone_is_whoever_asked_it() {
+    for by_hand in [true, false] {
+        let store = Counted::new();
+        let builder = store.builder().refresh_on_unknown_key(UnknownKey::new());
+        let keyring = builder.build().await.unwrap();
+        let mut events = keyring.subscribe();
+        // The next poll is due in less than a hundredth of what is asked for.
+        while !matches!(events.next().await.unwrap(), Event::ReloadRequested { .. }) {}
+        sleep(POLL * 89 / 100).await;
+        store.store.fail_next(1, busy());
+        if by_hand {
+            keyring.refresh().await.unwrap_err();
+        } else {
+            assert!(ask(&keyring, &unknown_token().await).await.is_err());
+        }
+        store.calls.lock().unwrap().clear();
+        sleep(Duration::from_secs(119)).await;
+        assert_eq!(store.calls.lock().unwrap().len(), 0, "{by_hand}");
+        sleep(Duration::from_secs(20)).await;
+        assert_eq!(store.calls.lock().unwrap().len(), 1, "{by_hand}");
+    }
+}
+
+/// What others asked for beside it is tried again soon.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_for_a_token_and_for_somebody_else_is_tried_again() {
+    let store = Counted::new();
+    let builder = store.builder().refresh_on_unknown_key(UnknownKey::new());
+    let keyring = builder.build().await.unwrap();
+    let unknown = unknown_token().await;
+    store.store.pause();
+    let running = tokio::spawn({
+        let keyring = keyring.clone();
+        async move { keyring.refresh().await }
+    });
+    store.store.wait_for_fetches(2).await;
+    // Both of these share the next one.
+    let asking = tokio::spawn({
+        let keyring = keyring.clone();
+        async move { ask(&keyring, &unknown).await }
+    });
+    tokio::task::yield_now().await;
+    keyring.revoke(&VersionId::new("1"));
+    let down = SourceError::new(SourceErrorKind::Unavailable, "down");
+    store.store.fail_next(2, down);
+    store.store.resume();
+    running.await.unwrap().unwrap_err();
+    assert!(asking.await.unwrap().is_err());
+    store.store.rotate(doc(2));
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(keyring.current().version(), &VersionId::new("2"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,10 +242,7 @@ async fn a_token_of_an_unknown_key_is_worth_one_call_to_a_store_that_fails() {
     let store = Counted::new();
     let builder = store.builder().refresh_on_unknown_key(UnknownKey::new());
     let keyring = builder.build().await.unwrap();
-    let other = Counted::new();
-    other.store.rotate(doc(2));
-    let signing = other.builder().activation_delay(Duration::ZERO);
-    let unknown = token(&signing.build().await.unwrap().signer());
+    let unknown = unknown_token().await;
     let down = SourceError::new(SourceErrorKind::Throttled, "too many calls");
     store.store.fail_next(usize::MAX, down);
     store.calls.lock().unwrap().clear();

@@ -29,7 +29,7 @@ pub(crate) const SCOPES: [&str; 2] = ["tools", "quotes"];
 const GRACE: Duration = Duration::from_secs(3);
 
 /// How long after that event streams, which end no sooner, are ended; and with them the calls under way.
-const STREAMS_END_AFTER: Duration = Duration::from_secs(1);
+const STREAMS_END_AFTER: Duration = Duration::from_secs(2);
 
 /// What `current.json` and its siblings hold.
 #[derive(Deserialize)]

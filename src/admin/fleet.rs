@@ -26,6 +26,11 @@
 //! * Processes that nobody counts: a job, a verifier elsewhere that reads the same store, a replica that starts
 //!   later from an old copy.
 //! * Anything that happens after the second round.
+//! * Fields. It answers for versions: an older one that is still held may have the same password in it. Without
+//!   [`Question::version`] all that were replaced count.
+//!
+//! Replicas whose versions have names of their own are never of one mind for it, so that it goes on saying no: those
+//! with a dynamic account of `VaultDatabase` each, for the name is that of the lease. Ask each replica for itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,7 +3,10 @@
 use std::{
     error::Error,
     fmt, fs, io,
-    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
+    os::unix::{
+        fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
+        net::SocketAddr,
+    },
     path::{Path, PathBuf},
 };
 
@@ -123,6 +126,8 @@ async fn make_sure_nobody_listens(path: &Path) -> io::Result<()> {
 /// A socket is open to whom the umask lets until its mode is set. So it is made where nobody else gets to, and
 /// moved to its place, where it replaces one that was left behind.
 fn listen(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+    // It is made by a shorter name than those who open it have to use.
+    SocketAddr::from_pathname(path)?;
     let parent = path.parent().unwrap_or(Path::new("/"));
     let private = parent.join(format!(".{:08x}", fastrand::u32(..)));
     fs::DirBuilder::new().mode(0o700).create(&private)?;
@@ -304,5 +309,21 @@ impl Error for ReloadError {
             Self::Unreachable { error, .. } => Some(error),
             Self::Refused(_) | Self::NotUnderstood => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_path_that_nobody_could_open_is_an_error_and_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s".repeat(100));
+        let error = Admin::new().bind_unix(&path).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

@@ -97,7 +97,13 @@ impl Gate {
     /// long; its watchers are not told yet.
     pub(super) fn note(&self, is_good: bool, now: Duration, rest: Duration) {
         let mut books = self.books();
-        books.rests_until = now.saturating_add(rest.min(self.longest_pause));
+        let rests_until = now.saturating_add(rest.min(self.longest_pause));
+        // Who asks all the same, in vain, does not end it.
+        books.rests_until = if is_good {
+            rests_until
+        } else {
+            rests_until.max(books.rests_until)
+        };
         if let Some(last) = &mut books.last {
             if is_good {
                 (last.failures_before, last.failures) = (0, 0);

@@ -138,8 +138,6 @@ pub(crate) struct Ledger<T> {
     revoked: HashMap<VersionId, Revoked>,
     /// Whether versions are combinations of those of several secrets.
     is_composed: bool,
-    /// Whether the source has a key set without stages.
-    is_stageless: bool,
 }
 
 struct KeyRecord {
@@ -205,7 +203,6 @@ impl<T> Ledger<T> {
             versions: Remembered::default(),
             revoked: HashMap::new(),
             is_composed: candidate.is_composed,
-            is_stageless: false,
         };
         let mut events = Vec::new();
         ledger.take(candidate, now, &mut events);
@@ -230,7 +227,6 @@ impl<T> Ledger<T> {
             is_composed,
         } = candidate;
         self.is_composed = is_composed;
-        self.is_stageless = matches!(previous, Beside::Stageless { .. });
         let first = self.current_keys.is_empty() && self.versions.is_empty();
         let flipped = !first && current.id != self.current.id;
         let before = self.current.clone();
@@ -372,17 +368,12 @@ impl<T> Ledger<T> {
         self.versions.get(version).is_some()
     }
 
-    /// Whether a key of this name was in use here and is trusted no more: revoked, withdrawn, or past its
-    /// window. Its tokens are old, not ahead. A key set without stages may have lost a key by mistake, so
-    /// there only a revocation counts.
-    pub(crate) fn is_retired(&self, kid: &str, now: Now) -> bool {
-        let mut records = self.keys.iter().map(|(_, record)| record);
-        records.any(|record| {
-            let is_over = !record.trust.holds(now) && !self.is_stageless;
-            record.was_current
-                && (is_over || record.trust.is_revoked())
-                && record.names.iter().any(|name| name.as_str() == kid)
-        })
+    /// What keys were called that were in use here and are revoked: their tokens are no news. Of those that
+    /// are withdrawn or past their windows the store may have news, that they are in use again.
+    pub(crate) fn revoked_names(&self) -> Box<[KeyId]> {
+        let records = self.keys.iter().map(|(_, record)| record);
+        let revoked = records.filter(|it| it.was_current && it.trust.is_revoked());
+        revoked.flat_map(|it| it.names.iter().cloned()).collect()
     }
 
     /// For how long anything of a version that is not current is still trusted.

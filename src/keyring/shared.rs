@@ -20,7 +20,7 @@ use super::{
     session_keys::SessionKeys,
     status::Health,
     unknown_key::UnknownKey,
-    verify::{Policy, may_be_of_new_key},
+    verify::{KnownKeys, Policy, may_be_of_new_key},
 };
 use crate::{
     clock::{Clock, Now},
@@ -362,16 +362,11 @@ impl<T> Shared<T> {
             return None;
         }
         let snapshot = self.snapshot();
-        let is_retired = |kid: &str| self.books().ledger.is_retired(kid, now);
-        let on_bad_signatures = gate.on_bad_signatures();
-        if !may_be_of_new_key(
-            token,
-            &snapshot.keys,
-            policy,
-            now,
-            on_bad_signatures,
-            is_retired,
-        ) {
+        let known = KnownKeys {
+            keys: &snapshot.keys,
+            revoked: &snapshot.revoked_names,
+        };
+        if !may_be_of_new_key(token, known, policy, now, gate.on_bad_signatures()) {
             return None;
         }
         let meter = &self.events.meter;
@@ -413,6 +408,7 @@ impl<T> Frame<T> {
             previous: ledger.trusted_previous(now),
             pending: ledger.trusted_pending(now),
             verified_by: verified_by.collect(),
+            revoked_names: ledger.revoked_names(),
             tokens: TokenCache::new(self.token_cache, &keys, self.meter.clone()),
             keys,
             clock: self.clock.clone(),

@@ -16,7 +16,8 @@ pub(super) const LONGEST_COOL_DOWN: Duration = Duration::from_secs(365 * 86_400)
 /// The price of the bound: a key that is published just after such a refresh has read the others is not
 /// known before the cool-down is over, or somebody else refreshes; with the defaults that is 11 s at most.
 ///
-/// A token of a key that was in use here, and is revoked, withdrawn or past its window, asks for nothing.
+/// A token of a key that was in use here and is revoked asks for nothing. One of a key that is withdrawn or past its
+/// window does: the store may have it in use again.
 ///
 /// | setting | default |
 /// |---|---|

@@ -7,6 +7,7 @@
 #[cfg(test)]
 use serde::de::DeserializeOwned;
 
+use super::key::KeyId;
 use crate::{clock::Now, snapshot::TrustedKey};
 
 mod any_claims;
@@ -121,25 +122,44 @@ fn authenticate<'t>(
     Ok((compact, key))
 }
 
+/// What is known of keys, for a token that none of them has verified.
+#[derive(Clone, Copy)]
+pub(crate) struct KnownKeys<'s> {
+    pub(crate) keys: &'s [TrustedKey],
+    /// The names of those that were revoked.
+    pub(crate) revoked: &'s [KeyId],
+}
+
+impl KnownKeys<'_> {
+    fn may_be_new(self, kid: &str, now: Now, bad_signatures: bool) -> bool {
+        let is_here = |held: &TrustedKey| held.answers_to(kid) && held.trust.holds(now);
+        if self.keys.iter().any(is_here) {
+            return bad_signatures;
+        }
+        !self.revoked.iter().any(|name| name.as_str() == kid)
+    }
+}
+
 /// Whether a token that was refused because of its key may be good once more keys are known: no key
-/// here has its name, nor had one that is retired (or, with `bad_signatures`, some key does), and all else
+/// here has its name (or, with `bad_signatures`, some key does), nor had one that is revoked, and all else
 /// that it says of itself is what the policy asks for. Nothing of that is believed; it keeps junk from
 /// asking for refreshes.
 pub(crate) fn may_be_of_new_key(
     token: &[u8],
-    keys: &[TrustedKey],
+    known: KnownKeys<'_>,
     policy: &Policy,
     now: Now,
     bad_signatures: bool,
-    is_retired: impl Fn(&str) -> bool,
 ) -> bool {
     let judge = || -> Result<bool, VerifyErrorKind> {
         let compact = Compact::split(token)?;
         let mut buffer = Buffer::<{ header::BYTES }>::new();
         let header = Header::read(compact.decode_header(&mut buffer)?)?;
         header.check(policy)?;
-        let named = |kid| keys.iter().any(|held| held.answers_to(kid)) || is_retired(kid);
-        if header.kid().is_some_and(named) && !bad_signatures {
+        if header
+            .kid()
+            .is_some_and(|kid| !known.may_be_new(kid, now, bad_signatures))
+        {
             return Ok(false);
         }
         let mut buffer = Buffer::<CLAIMS_BYTES>::new();

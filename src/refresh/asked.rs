@@ -9,6 +9,10 @@ pub(super) struct Asked<R> {
     /// Those that asked since it began.
     waiting: Vec<R>,
     wanted: Option<Trigger>,
+    /// Whether anything but tokens of unknown keys wants it.
+    others_want: bool,
+    /// The same of the one that runs.
+    others_wanted: bool,
 }
 
 impl<R> Asked<R> {
@@ -17,6 +21,8 @@ impl<R> Asked<R> {
             answering: Vec::new(),
             waiting: Vec::new(),
             wanted: None,
+            others_want: false,
+            others_wanted: false,
         }
     }
 
@@ -28,6 +34,7 @@ impl<R> Asked<R> {
     /// Of several reasons the one that a person gave counts, then one for which the source must not
     /// answer from memory.
     pub(super) fn want(&mut self, trigger: Trigger) {
+        self.others_want |= trigger != Trigger::UnknownKey;
         let rank = |it: Trigger| (it.is_deliberate(), it.wants_news());
         if self.wanted.is_none_or(|it| rank(it) < rank(trigger)) {
             self.wanted = Some(trigger);
@@ -38,7 +45,13 @@ impl<R> Asked<R> {
     pub(super) fn begin(&mut self) -> Option<Trigger> {
         let trigger = self.wanted.take()?;
         self.answering.append(&mut self.waiting);
+        self.others_wanted = std::mem::take(&mut self.others_want);
         Some(trigger)
+    }
+
+    /// Of the refresh that began last.
+    pub(super) fn was_by_tokens_alone(&self) -> bool {
+        !self.others_wanted
     }
 
     /// The refresh has ended: those that it answers.

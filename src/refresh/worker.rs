@@ -52,8 +52,6 @@ pub(super) struct Worker<Raw, T> {
     /// At home while no refresh runs.
     refresher: Option<Refresher<Raw, T>>,
     running: Option<Running<Raw, T>>,
-    /// What the running refresh is for.
-    trigger: Option<Trigger>,
     asked: Asked<Reply>,
     requests: mpsc::UnboundedReceiver<Request>,
     stop: watch::Receiver<bool>,
@@ -72,6 +70,8 @@ pub(super) struct Worker<Raw, T> {
     flip_poll_at: Option<Instant>,
     pace: Pace,
     backoff: Backoff,
+    /// Until when a store wants to be left alone, but for who asks.
+    rests_until: Instant,
     told_stale: bool,
 }
 
@@ -110,7 +110,6 @@ where
             source,
             refresher: Some(refresher),
             running: None,
-            trigger: None,
             asked: Asked::new(),
             requests,
             stop,
@@ -124,6 +123,7 @@ where
             flip_poll_at: Some(now + jittered(FLIP_INTERVAL)),
             pace,
             backoff: Backoff::new(pace.interval),
+            rests_until: now,
             told_stale: false,
         }
     }
@@ -188,7 +188,6 @@ where
             return;
         };
         self.with_shared(|shared| shared.events.tell(Event::ReloadRequested { trigger }));
-        self.trigger = Some(trigger);
         self.running = Some(Box::pin(async move {
             let began = Instant::now();
             // The user's code is guarded where it is called; this is the net below, for a `Drop`.
@@ -205,10 +204,19 @@ where
     fn finish(&mut self, refresher: Refresher<Raw, T>, outcome: Result<Refreshed, RefreshError>) {
         let now = Instant::now();
         let rest = rest_wanted(&refresher, &outcome);
-        self.poll_at = self.poll_after(now, &refresher, &outcome, rest);
         let failed = outcome.as_ref().err().and_then(RefreshError::failed_step);
         let answered = failed != Some(Step::Fetch);
-        self.flip_poll_at = answered.then(|| now + jittered(FLIP_INTERVAL));
+        self.note_rest(now, answered, rest);
+        // Anybody can send such a token: it is worth one call, and no other tries.
+        let by_token = !answered && self.asked.was_by_tokens_alone() && self.poll_at > now;
+        let due = if by_token {
+            self.poll_at
+        } else {
+            self.poll_after(now, &refresher, &outcome)
+        };
+        self.poll_at = due.max(self.rests_until);
+        let flip_poll = (now + jittered(FLIP_INTERVAL)).max(self.rests_until);
+        self.flip_poll_at = (answered || by_token).then_some(flip_poll);
         self.with_shared(|shared| {
             note_health(shared, &refresher, &outcome);
             shared.note_refresh(outcome.is_ok(), rest);
@@ -230,15 +238,9 @@ where
         now: Instant,
         refresher: &Refresher<Raw, T>,
         outcome: &Result<Refreshed, RefreshError>,
-        rest: Duration,
     ) -> Instant {
         let is_polled = self.poll_at <= now;
-        // Anybody can send such a token: it is worth one call, and no other tries.
-        let is_for_token = self.trigger == Some(Trigger::UnknownKey);
-        if is_for_token && outcome.is_err() && !is_polled {
-            return self.poll_at;
-        }
-        let due = now + self.pause_after(refresher, outcome, rest);
+        let due = now + self.pause_after(refresher, outcome);
         if is_polled {
             due
         } else {
@@ -250,7 +252,6 @@ where
         &mut self,
         refresher: &Refresher<Raw, T>,
         outcome: &Result<Refreshed, RefreshError>,
-        rest: Duration,
     ) -> Duration {
         let mut pause = jittered(self.pace.interval);
         // After a fetch that failed, no version is known to wait.
@@ -269,9 +270,20 @@ where
             self.backoff.reset();
             return pause;
         }
-        // All replicas are told the same time.
-        let rest = rest.mul_f64(1.0 + 0.1 * fastrand::f64());
-        pause.min(self.backoff.next().max(rest))
+        pause.min(self.backoff.next())
+    }
+
+    /// How long the store wants to be left alone, whoever asked it; one that answers, and wants nothing, may
+    /// be asked again.
+    fn note_rest(&mut self, now: Instant, answered: bool, rest: Duration) {
+        if !rest.is_zero() {
+            // All replicas are told the same time.
+            let rest = rest.mul_f64(1.0 + 0.1 * fastrand::f64());
+            let until = now + rest.min(jittered(self.pace.interval));
+            self.rests_until = until.max(self.rests_until);
+        } else if answered {
+            self.rests_until = now;
+        }
     }
 
     fn flip_is_near(&self) -> bool {

@@ -104,15 +104,15 @@ fn only_what_is_good_but_for_its_key_may_be_of_a_new_one() {
     let good = r#"{"exp":1000060,"aud":"a"}"#;
     let of = |header: &str, claims: &str| token_of(&secret(3), header, claims);
     let may = |token: &str, bad_signatures| {
-        may_be_of_new_key(
-            token.as_bytes(),
-            &keys,
-            &policy,
-            at(NOW),
-            bad_signatures,
-            |_| false,
-        )
+        let revoked = [KeyId::new("revoked")];
+        let known = KnownKeys {
+            keys: &keys,
+            revoked: &revoked,
+        };
+        may_be_of_new_key(token.as_bytes(), known, &policy, at(NOW), bad_signatures)
     };
+    let revoked = of(r#"{"alg":"HS256","kid":"revoked"}"#, good);
+    assert!(!may(&revoked, false) && !may(&revoked, true));
     for header in [
         r#"{"alg":"HS256","kid":"new"}"#,
         r#"{"alg":"ES256","kid":"new"}"#,
