@@ -8,7 +8,10 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-pub(crate) use loom::sync::{Mutex, MutexGuard, atomic::{AtomicBool, AtomicU64}};
+pub(crate) use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicU64},
+};
 pub(crate) use tokio::time::Instant;
 
 /// In a model no time passes: who would be saved by a timer alone is stuck, which is a finding.
