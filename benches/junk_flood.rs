@@ -352,8 +352,12 @@ struct App {
     jwt: JwtKey,
 }
 
+/// A key that has a name. Against one that has none, a plain secret, each junk token costs one more HMAC for
+/// each key inside its window.
 fn document(number: u64) -> String {
-    json!({ "jwt": format!("an HMAC secret, long enough: {number:020}") }).to_string()
+    let secret = base64(format!("an HMAC secret, long enough: {number:020}").as_bytes());
+    let kid = format!("{number:022}");
+    json!({ "jwt": { "kty": "oct", "alg": "HS256", "kid": kid, "k": secret } }).to_string()
 }
 
 fn token(keyring: &Keyring<App>, expires: Duration) -> String {
