@@ -11,10 +11,8 @@ use super::verify::NumericDate;
 const LAST: u64 = 253_402_300_799;
 
 /// The latest `exp` seen, in whole seconds since the epoch; 0 before the first.
-// Aligned, so that a new maximum, one a second at most where tokens are minted all the time, takes no cache
-// line away from those who read only the rest of what it is in.
+// Beside what is read for each token anyway: there is a new maximum once a second at most.
 #[derive(Debug, Default)]
-#[repr(align(128))]
 pub(crate) struct LatestExp(AtomicU64);
 
 impl LatestExp {
