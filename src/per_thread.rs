@@ -4,55 +4,57 @@
 //! costs more the more of them there are.
 
 use std::{
+    array,
     ops::Deref,
     sync::{
-        Arc, LazyLock, Weak,
+        Arc, Weak,
         atomic::{AtomicUsize, Ordering},
     },
-    thread,
 };
 
-/// More places than this are memory for nothing: what is counted in one is then rarely met by another.
-const MAX_PLACES: usize = 64;
+/// So many threads never meet. Of more some share a place, which costs them what sharing costs everywhere.
+const PLACES: usize = 16;
 
-/// Owns a value, with a count for each thread (or for a few of them, where there are more threads than
-/// cores).
+/// Owns a value, with a count for each thread.
+// The places are here and not behind a pointer: each line that is not in the cache of a thread costs a new token
+// a tenth of a microsecond.
 pub(crate) struct PerThread<T> {
-    places: Box<[Arc<Share<T>>]>,
+    places: [Arc<Share<T>>; PLACES],
 }
 
 /// A share in the value, counted where a thread counts its own.
-// Aligned, so that no two counts are on one cache line, nor one beside what every request reads.
-#[repr(align(128))]
 pub(crate) struct Share<T> {
+    /// Beside the count, which nobody else changes.
     value: Arc<T>,
+    _apart: Apart,
 }
+
+/// Keeps the counts of two shares, wherever they are, off each other's cache lines.
+struct Apart(#[expect(dead_code, reason = "it takes up room")] [u8; 104]);
 
 impl<T> PerThread<T> {
     pub(crate) fn new(value: T) -> Self {
         let value = Arc::new(value);
         let place = |_| {
-            let value = value.clone();
-            Arc::new(Share { value })
+            Arc::new(Share {
+                value: value.clone(),
+                _apart: Apart([0; 104]),
+            })
         };
         Self {
-            places: (0..*PLACES).map(place).collect(),
+            places: array::from_fn(place),
         }
     }
 
     /// This thread's share, to be held for as long as it is needed, anywhere.
     pub(crate) fn share(&self) -> Arc<Share<T>> {
-        self.places[place_of_this_thread()].clone()
+        self.places[number_of_this_thread() % PLACES].clone()
     }
 
     /// How many shares are held.
     pub(crate) fn shares(&self) -> usize {
-        let own = self.places.len();
-        self.counts().sum::<usize>().saturating_sub(own)
-    }
-
-    fn counts(&self) -> impl Iterator<Item = usize> {
-        self.places.iter().map(Arc::strong_count)
+        let counts = self.places.iter().map(Arc::strong_count);
+        counts.sum::<usize>().saturating_sub(PLACES)
     }
 }
 
@@ -102,14 +104,14 @@ impl<T> Deref for PerClone<T> {
 /// Sees who holds a value, and keeps nobody from dropping it.
 pub(crate) struct Holders<T> {
     owner: Weak<PerThread<T>>,
-    places: Box<[Weak<Share<T>>]>,
+    places: [Weak<Share<T>>; PLACES],
 }
 
 impl<T> Holders<T> {
     pub(crate) fn of(owner: &Arc<PerThread<T>>) -> Self {
         Self {
             owner: Arc::downgrade(owner),
-            places: owner.places.iter().map(Arc::downgrade).collect(),
+            places: owner.places.each_ref().map(Arc::downgrade),
         }
     }
 
@@ -121,32 +123,29 @@ impl<T> Holders<T> {
         // counted.
         match self.owner.strong_count() {
             0 => shares,
-            owners => shares.saturating_sub(self.places.len()) + owners,
+            owners => shares.saturating_sub(PLACES) + owners,
         }
     }
 }
 
-/// One for each core.
-static PLACES: LazyLock<usize> = LazyLock::new(|| {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    cores.min(MAX_PLACES)
-});
-
-/// Threads get one after the other, in turn.
-fn place_of_this_thread() -> usize {
+/// Threads get a number of their own, one after the other.
+fn number_of_this_thread() -> usize {
     static THREADS: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
-        static PLACE: usize = THREADS.fetch_add(1, Ordering::Relaxed) % *PLACES;
+        static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed);
     }
     // A thread that is ending has none any more.
-    PLACE.try_with(|place| *place).unwrap_or_default()
+    NUMBER.try_with(|number| *number).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::sync::{Barrier, atomic::AtomicBool};
+    use std::{
+        sync::{Barrier, atomic::AtomicBool},
+        thread,
+    };
 
     use super::*;
 
