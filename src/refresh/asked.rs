@@ -34,7 +34,7 @@ impl<R> Asked<R> {
     /// Of several reasons the one that a person gave counts, then one for which the source must not
     /// answer from memory.
     pub(super) fn want(&mut self, trigger: Trigger) {
-        self.others_want |= trigger != Trigger::UnknownKey;
+        self.others_want |= !trigger.is_for_token();
         let rank = |it: Trigger| (it.is_deliberate(), it.wants_news());
         if self.wanted.is_none_or(|it| rank(it) < rank(trigger)) {
             self.wanted = Some(trigger);

@@ -47,6 +47,11 @@ impl Trigger {
         matches!(self, Self::Start | Self::Signal | Self::Manual)
     }
 
+    /// Anybody may have sent what asked.
+    pub(crate) fn is_for_token(self) -> bool {
+        self == Self::UnknownKey
+    }
+
     /// There is a reason to think that what is known is old: the source should not answer from
     /// memory.
     pub(crate) fn wants_news(self) -> bool {

@@ -55,6 +55,7 @@ mod keyring {
 }
 
 mod refresh {
+    #[expect(dead_code, reason = "no model asks who wanted a refresh")]
     #[path = "../../../../src/refresh/asked.rs"]
     mod asked;
 
@@ -67,6 +68,10 @@ mod refresh {
     impl Trigger {
         fn is_deliberate(self) -> bool {
             true
+        }
+
+        fn is_for_token(self) -> bool {
+            false
         }
 
         fn wants_news(self) -> bool {
