@@ -346,7 +346,7 @@ where
     /// How many verified tokens each snapshot remembers, so that a token seen before costs a digest
     /// instead of a signature check. Only tokens of asymmetric keys are remembered, and only those
     /// of at most 4 KiB that were accepted; `exp`, `nbf`, the key's deadline and revocation are
-    /// checked again each time. Kept are the claims as the layer's type, some 400 bytes of
+    /// checked again each time. Kept are the claims as the layer's type, some 450 bytes of
     /// [`RegisteredClaims`](crate::RegisteredClaims) each; a type such as `serde_json::Value` may be
     /// many times as large as its JSON. 0 turns it off. Default: 10,000.
     pub fn token_cache(mut self, entries: usize) -> Self {

@@ -1,9 +1,11 @@
-//! The texts of one token's claims, in one allocation.
+//! The texts of one token's claims, in one piece.
 //!
 //! A cache holds thousands of claims, and puts out an old one for each new one: what lies in one
 //! piece is made, and found cold and let go again, at the price of one.
 
-use std::{fmt, iter};
+use std::{fmt, iter, ops::Deref};
+
+use arrayvec::ArrayString;
 
 /// The claims that are one text, in the order in which they are kept.
 #[derive(Clone, Copy)]
@@ -21,7 +23,7 @@ const SLOTS: usize = 5;
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Texts {
     /// A text for each slot and then the names of the audience, with nothing between.
-    buffer: Box<str>,
+    buffer: Buffer,
     /// Where the text of each slot ends.
     ends: [usize; SLOTS],
     is_there: [bool; SLOTS],
@@ -32,9 +34,7 @@ pub(super) struct Texts {
 
 impl Texts {
     pub(super) fn new<A: AsRef<str>>(slots: [Option<&str>; SLOTS], audience: &[A]) -> Self {
-        let names = || audience.iter().map(AsRef::as_ref);
-        let length = slots.into_iter().flatten().chain(names()).map(str::len);
-        let mut buffer = String::with_capacity(length.sum());
+        let mut buffer = Buffer::default();
         let mut push = |text: &str| {
             buffer.push_str(text);
             buffer.len()
@@ -49,7 +49,7 @@ impl Texts {
             }
         };
         Self {
-            buffer: buffer.into(),
+            buffer,
             ends,
             is_there: slots.map(|text| text.is_some()),
             has_audience: !audience.is_empty(),
@@ -86,6 +86,46 @@ impl Texts {
     fn slots(&self) -> [Option<&str>; SLOTS] {
         use Slot::*;
         [Iss, Sub, Jti, Scope, ClientId].map(|slot| self.get(slot))
+    }
+}
+
+/// So many bytes lie beside the other claims: those of most tokens.
+const SHORT: usize = 192;
+
+/// One form for each text: short where it fits.
+#[derive(Clone, PartialEq, Eq)]
+enum Buffer {
+    Short(ArrayString<SHORT>),
+    Long(String),
+}
+
+impl Buffer {
+    fn push_str(&mut self, text: &str) {
+        match self {
+            Self::Long(long) => long.push_str(text),
+            Self::Short(short) => {
+                if short.try_push_str(text).is_err() {
+                    *self = Self::Long([short, text].concat());
+                }
+            }
+        }
+    }
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self::Short(ArrayString::new())
+    }
+}
+
+impl Deref for Buffer {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Short(short) => short,
+            Self::Long(long) => long,
+        }
     }
 }
 
