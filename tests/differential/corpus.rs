@@ -85,6 +85,7 @@ fn documents() -> Vec<(&'static str, String, Option<Loaded>)> {
         ("null", text("null"), None),
         ("number", text("5"), None),
         ("secret", text("S@secret"), Some(Signs)),
+        ("secret-beside-no-text", text(r#""@secret","other":"\ud800""#), None),
         ("secret-empty", text("S"), None),
         ("secret-short", text("Sshort"), None),
         ("jwk-text", text(r#"S{"kty":"oct","k":"@oct.k"}"#), Some(Signs)),
