@@ -139,9 +139,9 @@ fn document(
         Some(mut bytes) => std::mem::take(&mut *bytes),
         None => serialise(&object.0, shown)?,
     };
-    let mut version = Version::new(id, bytes).origin(shown.display().to_string());
+    let mut version = Version::new(id, bytes).with_origin(shown.display().to_string());
     if let Some(at) = not_after {
-        version = version.not_after(at);
+        version = version.with_not_after(at);
     }
     Ok(Document {
         version,
