@@ -142,12 +142,12 @@ mod tests {
             (
                 Refusal::no_credentials(&[], &Edge::default()),
                 401,
-                r#"{"error":{"code":-32600,"message":"this resource needs a bearer token"},"id":null,"jsonrpc":"2.0"}"#,
+                r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"this resource needs a bearer token"}}"#,
             ),
             (
                 Refusal::stale(),
                 503,
-                r#"{"error":{"code":-32603,"message":"the server could not renew its secrets for too long"},"id":null,"jsonrpc":"2.0"}"#,
+                r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"the server could not renew its secrets for too long"}}"#,
             ),
         ] {
             let text: Response<Bytes> = McpBody.respond(&refusal);
