@@ -101,7 +101,7 @@ fn case(wire: Wire, size: usize, layers: Layers) -> Case {
                 .scopes(["tools:read"]);
             let tokens = tokens.resource_metadata(metadata).unwrap();
             let tokens = tokens.required_scopes(["tools:read"]).unwrap();
-            let mcp = McpLayer::new().scopes(policy).unwrap();
+            let mcp = McpLayer::new().scopes(ScopesLayer::new(policy).unwrap());
             let service = tokens.layer(mcp.layer(service_fn(empty)));
             BoxService::new(service.map_response(seen))
         }

@@ -6,7 +6,7 @@ use rmcp::transport::streamable_http_server::{
 };
 use rmcp::{ServerHandler, model::*, tool, tool_handler, tool_router};
 use tower_secrets::layer::{Issuer, McpBody, ResourceMetadata};
-use tower_secrets::mcp::{McpLayer, ScopePolicy};
+use tower_secrets::mcp::{McpLayer, ScopePolicy, ScopesLayer};
 use tower_secrets::source::{File, Jwks};
 use tower_secrets::{Claims, JwtKey, JwtRotationLayer, Keyring, Secrets};
 
@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let login = Keyring::<JwtKey>::builder(Jwks::discover(&issuer)).jwt_key(|keys| keys);
     let login = Issuer::new(&issuer, login.build().await?);
     let metadata = ResourceMetadata::new(&url).authorization_server(&issuer);
-    let scopes = ScopePolicy::new().tool("ask", ["mcp", "upstream"]);
+    let scopes = ScopesLayer::new(ScopePolicy::new().tool("ask", ["mcp", "upstream"]))?;
 
     let tokens = JwtRotationLayer::new(app.build().await?)
         .trust(login)
@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mcp = StreamableHttpService::new(|| Ok(Tools), sessions, config);
     let routes = axum::Router::new()
         .nest_service("/mcp", mcp)
-        .layer(McpLayer::new().scopes(scopes)?)
+        .layer(McpLayer::new().scopes(scopes))
         .layer(tokens);
     let listener = tokio::net::TcpListener::bind(var("LISTEN")?).await?;
     println!("listening on {}", listener.local_addr()?);

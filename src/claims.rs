@@ -324,18 +324,6 @@ impl ClaimsError {
             found,
         }
     }
-
-    /// The type that was asked for.
-    #[must_use]
-    pub fn wanted(&self) -> &'static str {
-        self.wanted
-    }
-
-    /// The type that the layer was configured with.
-    #[must_use]
-    pub fn found(&self) -> &'static str {
-        self.found
-    }
 }
 
 impl fmt::Display for ClaimsError {

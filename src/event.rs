@@ -27,7 +27,13 @@
 //! `secrets_lease_not_revoked` (warn), `Fallback` of `secrets_fallback_used`, `Jwks` of
 //! `secrets_jwks_secret_served` (error). The layers tell of what they refuse at debug, and of a
 //! mistake in the program at error: `secrets_request_refused`, `secrets_extractor_rejected`,
-//! `secrets_session_refused`, `secrets_request_state_refused`. Version and key ids appear, values never.
+//! `secrets_session_refused`, `secrets_request_state_refused`, `secrets_stream_without_end`.
+//!
+//! What should never happen is told at error: code of yours that panicked, and what was made of it
+//! (`secrets_source_panicked`, `secrets_watch_ended`, `secrets_on_swap_panicked`,
+//! `secrets_bundle_panicked_in_drop`), and a system without random numbers (`secrets_no_random_session_key`).
+//!
+//! Version and key ids appear, values never.
 
 use std::{sync::Arc, time::Duration};
 
@@ -43,7 +49,7 @@ use crate::{
 
 mod recent;
 use recent::Recent;
-pub use recent::Told;
+pub use recent::RecentEvent;
 
 /// Something an operator may want to know.
 #[derive(Clone, Debug)]
@@ -82,7 +88,7 @@ pub enum Event {
     #[non_exhaustive]
     ProbeWarning {
         /// The probe's name.
-        probe: std::sync::Arc<str>,
+        probe: Arc<str>,
         /// The version.
         version: VersionId,
         /// Why.
@@ -165,7 +171,7 @@ pub enum Event {
     #[non_exhaustive]
     PartStale {
         /// The part's name.
-        part: std::sync::Arc<str>,
+        part: Arc<str>,
         /// Why.
         error: SourceError,
     },
@@ -311,7 +317,7 @@ impl Teller {
     }
 
     /// The newest first.
-    pub(crate) fn recent(&self) -> Vec<Told> {
+    pub(crate) fn recent(&self) -> Vec<RecentEvent> {
         self.recent.newest_first()
     }
 }

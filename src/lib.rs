@@ -100,7 +100,7 @@
 //! |---|---|
 //! | `file` | [`source::File`], with its file watch |
 //! | `aws` | [`source::SecretsManager`], a secret of AWS Secrets Manager |
-//! | `jwks` | [`source::Jwks`](source), keys of identity providers over HTTP, and their settings |
+//! | `jwks` | [`source::Jwks`], keys of identity providers over HTTP, and their settings |
 //! | `vault` | [`source::Vault`] and [`source::VaultDatabase`], secrets and database credentials of Vault or OpenBao |
 //! | `axum` | the axum extractors |
 //! | `rmcp` | `mcp`: arguments of rmcp tools and prompts |
@@ -115,6 +115,8 @@ pub mod clock;
 mod guard;
 
 mod sync;
+
+mod wipe;
 
 pub mod source;
 

@@ -112,9 +112,8 @@ table! {
     REQUESTS_IN_FLIGHT: Gauge, Count = "tower_secrets_requests_in_flight";
 }
 
-/// Tells the recorder what each metric means, and its unit. [`build`](crate::Builder::build) does it by
-/// itself.
-pub fn describe() {
+/// Tells the recorder what each metric means, and its unit.
+fn describe() {
     for metric in TABLE {
         let Metric { name, unit, .. } = *metric;
         let description = metric.description.trim_start();

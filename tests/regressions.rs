@@ -95,7 +95,7 @@ async fn a_deadline_is_not_shortened_by_what_else_changes() {
     let (k, _) = build(m.clone()).await;
     let old = token(&k.signer());
     let at = SystemTime::now() - 1000 * S; // the store's clock is slow, or we were cut off
-    let flip = || Versions::new(v("2", 2)).with_previous(v("1", 1).replaced_at(at));
+    let flip = || Versions::new(v("2", 2)).with_previous(v("1", 1).with_replaced_at(at));
     m.set(flip());
     k.refresh().await.unwrap();
     assert_eq!(ask(&k, &old).await, Ok(Stage::Previous));
@@ -123,10 +123,10 @@ async fn a_copy_of_current_opens_no_window() {
 async fn not_after_counts_where_previous_was_written_first() {
     let m = Memory::new(doc(1));
     let end = SystemTime::now() + 60 * S;
-    m.set(Versions::new(v("1", 1)).with_previous(v("1", 1).not_after(end)));
+    m.set(Versions::new(v("1", 1)).with_previous(v("1", 1).with_not_after(end)));
     let (k, _) = build(m.clone()).await;
     let old = token(&k.signer());
-    m.set(Versions::new(v("2", 2)).with_previous(v("1", 1).not_after(end)));
+    m.set(Versions::new(v("2", 2)).with_previous(v("1", 1).with_not_after(end)));
     k.refresh().await.unwrap();
     tokio::time::sleep(70 * S).await;
     assert_eq!(ask(&k, &old).await, Err(StatusCode::UNAUTHORIZED));

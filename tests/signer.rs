@@ -242,7 +242,7 @@ async fn no_secret_is_in_the_public_set() {
 /// A process that was started so long after the flip.
 async fn started_after(flip: Duration) -> Keyring<App> {
     let replaced_at = SystemTime::now() - flip;
-    let previous = Version::new("1", doc(1)).replaced_at(replaced_at);
+    let previous = Version::new("1", doc(1)).with_replaced_at(replaced_at);
     let store = Memory::new("");
     store.set(Versions::new(Version::new("2", doc(2))).with_previous(previous));
     let builder = builder(&store).token_lifetime(5 * MINUTE);

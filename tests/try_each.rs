@@ -441,8 +441,8 @@ async fn a_pending_that_the_books_refuse_is_not_sent() {
     let version = |id: &str, key: &str| Version::new(id, doc(key));
 
     let (keyring, store) = keyring().await;
-    let current = version("2", "two").created_at(at);
-    let older = version("3", "three").created_at(at - SECOND);
+    let current = version("2", "two").with_created_at(at);
+    let older = version("3", "three").with_created_at(at - SECOND);
     store.set(Versions::new(current).with_pending(older));
     keyring.refresh().await.unwrap();
     upstream.call(&keyring.current(), kind).await.unwrap_err();

@@ -181,13 +181,13 @@ async fn a_restart_counts_the_window_from_what_the_store_knows() {
     let since = |age: Duration| SystemTime::now() - age;
     let previous = || Version::new("0", doc(1));
 
-    let (world, old) = restarted(previous().replaced_at(since(WINDOW / 2))).await;
+    let (world, old) = restarted(previous().with_replaced_at(since(WINDOW / 2))).await;
     tokio::time::advance(WINDOW / 2 - 2 * SECOND).await;
     assert_eq!(world.ask(&old).await, Ok(Stage::Previous));
     tokio::time::advance(4 * SECOND).await;
     assert_eq!(world.ask(&old).await, REFUSED);
 
-    let (world, old) = restarted(previous().replaced_at(since(2 * WINDOW))).await;
+    let (world, old) = restarted(previous().with_replaced_at(since(2 * WINDOW))).await;
     assert_eq!(
         world.ask(&old).await,
         REFUSED,
@@ -208,7 +208,7 @@ async fn a_restart_counts_the_window_from_what_the_store_knows() {
 #[tokio::test(start_paused = true)]
 async fn not_after_ends_a_window_early_and_may_come_later() {
     let in_a_minute = SystemTime::now() + Duration::from_secs(60);
-    let (world, old) = restarted(Version::new("0", doc(1)).not_after(in_a_minute)).await;
+    let (world, old) = restarted(Version::new("0", doc(1)).with_not_after(in_a_minute)).await;
     tokio::time::advance(59 * SECOND).await;
     assert_eq!(world.ask(&old).await, Ok(Stage::Previous));
     tokio::time::advance(2 * SECOND).await;
@@ -216,7 +216,7 @@ async fn not_after_ends_a_window_early_and_may_come_later() {
 
     let (world, old) = restarted(Version::new("0", doc(1))).await;
     let view = world.store.fetch().await.unwrap();
-    let limited = Version::new("0", doc(1)).not_after(SystemTime::now() - SECOND);
+    let limited = Version::new("0", doc(1)).with_not_after(SystemTime::now() - SECOND);
     world.store.set(view.with_previous(limited));
     assert!(!world.keyring.refresh().await.unwrap().is_swapped());
     assert_eq!(

@@ -118,7 +118,7 @@ impl Store {
             took: Duration::ZERO,
             connected_took: Duration::ZERO,
         });
-        state.versions = Versions::new(current).with_previous(replaced.not_after(end));
+        state.versions = Versions::new(current).with_previous(replaced.with_not_after(end));
     }
 
     /// The key has leaked: the store names it no more.

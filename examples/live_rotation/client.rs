@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::WhoAmI,
+    authorized::Authorized,
     operator::Truth,
     tally::Tally,
     tools::{Fingerprints, Quote},
@@ -46,7 +47,7 @@ impl Client {
             }
         };
         let config = StreamableHttpClientTransportConfig::with_uri(uri);
-        let transport = StreamableHttpClientTransport::with_client(wallet, config);
+        let transport = StreamableHttpClientTransport::with_client(Authorized(wallet), config);
         let service = ().serve_with_lifecycle(transport, lifecycle).await?;
         Ok(Self {
             service,

@@ -13,6 +13,8 @@
 #[path = "../mcp_server/app.rs"]
 mod app;
 #[cfg(unix)]
+mod authorized;
+#[cfg(unix)]
 mod client;
 #[cfg(unix)]
 mod operator;

@@ -1,23 +1,18 @@
-//! An HTTP client for rmcp whose every request carries the newest token that its owner has.
+//! One owner's tokens: when a newer one is taken, and whether what became of each is right.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use futures::stream::BoxStream;
-use reqwest::header::{HeaderName, HeaderValue};
-use rmcp::{
-    model::ClientJsonRpcMessage,
-    transport::streamable_http_client::{
-        SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
-    },
-};
-use sse_stream::Sse;
+use rmcp::transport::streamable_http_client::StreamableHttpError;
 use tokio::sync::watch;
 
-use crate::{operator::Truth, tally::Tally};
+use crate::{
+    authorized::{Owner, Refusable},
+    operator::Truth,
+    tally::Tally,
+};
 
 /// A token, and the number of the key that signed it.
 #[derive(Clone)]
@@ -45,8 +40,6 @@ pub(crate) struct Wallet {
     truth: Truth,
     tally: Tally,
 }
-
-type Refusable<R> = Result<R, StreamableHttpError<reqwest::Error>>;
 
 impl Wallet {
     pub(crate) fn new(
@@ -78,12 +71,22 @@ impl Wallet {
         }
         held.clone()
     }
+}
 
-    /// Sends with the token at hand and, like any OAuth client, once more with a new one after a
-    /// 401. Every refusal and every acceptance is judged.
-    async fn send<R, Fut>(&self, request: impl Fn(Option<String>) -> Fut) -> Refusable<R>
+impl Owner for Wallet {
+    fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    /// With the token at hand and, like any OAuth client, once more with a new one after a 401. Every
+    /// refusal and every acceptance is judged.
+    async fn send_with_token<R, Fut>(
+        &self,
+        request: impl Fn(Option<String>) -> Fut + Send + Sync,
+    ) -> Refusable<R>
     where
-        Fut: Future<Output = Refusable<R>>,
+        R: Send,
+        Fut: Future<Output = Refusable<R>> + Send,
     {
         let token = self.token(false);
         let is_over = self.truth.must_refuse(token.key);
@@ -98,64 +101,5 @@ impl Wallet {
             }
             result => result,
         }
-    }
-}
-
-impl StreamableHttpClient for Wallet {
-    type Error = reqwest::Error;
-
-    async fn post_message(
-        &self,
-        uri: Arc<str>,
-        message: ClientJsonRpcMessage,
-        session: Option<Arc<str>>,
-        _: Option<String>,
-        headers: HashMap<HeaderName, HeaderValue>,
-    ) -> Refusable<StreamableHttpPostResponse> {
-        let post = |token| {
-            let (uri, message, session, headers) = (
-                uri.clone(),
-                message.clone(),
-                session.clone(),
-                headers.clone(),
-            );
-            self.http
-                .post_message(uri, message, session, token, headers)
-        };
-        self.send(post).await
-    }
-
-    async fn delete_session(
-        &self,
-        uri: Arc<str>,
-        session: Arc<str>,
-        _: Option<String>,
-        headers: HashMap<HeaderName, HeaderValue>,
-    ) -> Refusable<()> {
-        let delete = |token| {
-            self.http
-                .delete_session(uri.clone(), session.clone(), token, headers.clone())
-        };
-        self.send(delete).await
-    }
-
-    async fn get_stream(
-        &self,
-        uri: Arc<str>,
-        session: Option<Arc<str>>,
-        last_event: Option<String>,
-        _: Option<String>,
-        headers: HashMap<HeaderName, HeaderValue>,
-    ) -> Refusable<BoxStream<'static, Result<Sse, SseError>>> {
-        let open = |token| {
-            let (uri, session, last, headers) = (
-                uri.clone(),
-                session.clone(),
-                last_event.clone(),
-                headers.clone(),
-            );
-            self.http.get_stream(uri, session, last, token, headers)
-        };
-        self.send(open).await
     }
 }

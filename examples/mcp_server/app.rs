@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tower_secrets::{
     BuildError, Claims, JwtKey, JwtRotationLayer, Keyring, RegisteredClaims, Secrets,
     layer::{Issuer, McpBody, ResourceMetadata},
-    mcp::{McpLayer, ScopePolicy},
+    mcp::{McpLayer, ScopePolicy, ScopesLayer},
     source::{Source, Stage},
 };
 
@@ -212,7 +212,7 @@ pub(crate) fn routes(
     };
     let protected = Router::new()
         .nest_service("/mcp", mcp_service(settings, upstream, stop))
-        .layer(McpLayer::new().scopes(scopes)?)
+        .layer(McpLayer::new().scopes(ScopesLayer::new(scopes)?))
         .route("/whoami", get(whoami));
     let protected = match settings.token_issuer(origin) {
         Some(issuer) => {

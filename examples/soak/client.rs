@@ -2,34 +2,26 @@
 //! middle of some calls.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use futures::stream::BoxStream;
-use reqwest::{
-    StatusCode,
-    header::{HeaderName, HeaderValue},
-};
+use reqwest::StatusCode;
 use rmcp::{
     ClientLifecycleMode, ClientServiceExt, RoleClient,
-    model::{CallToolRequestParams, ClientJsonRpcMessage, ProtocolVersion},
+    model::{CallToolRequestParams, ProtocolVersion},
     service::RunningService,
     transport::{
         StreamableHttpClientTransport,
-        streamable_http_client::{
-            SseError, StreamableHttpClient, StreamableHttpClientTransportConfig,
-            StreamableHttpError, StreamableHttpPostResponse,
-        },
+        streamable_http_client::{StreamableHttpClientTransportConfig, StreamableHttpError},
     },
 };
-use sse_stream::Sse;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Result,
+    authorized::{Authorized, Owner, Refusable},
     server::Seen,
     store::Number,
     tally::{Kind, Tally},
@@ -273,7 +265,8 @@ impl Mcp {
             }
         };
         let config = StreamableHttpClientTransportConfig::with_uri(self.url.clone());
-        let transport = StreamableHttpClientTransport::with_client(self.purse.clone(), config);
+        let transport =
+            StreamableHttpClientTransport::with_client(Authorized(self.purse.clone()), config);
         Ok(().serve_with_lifecycle(transport, lifecycle).await?)
     }
 
@@ -323,13 +316,19 @@ impl Mcp {
     }
 }
 
-type Refusable<R> = Result<R, StreamableHttpError<reqwest::Error>>;
+impl Owner for Purse {
+    fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
 
-impl Purse {
-    async fn send_mcp<R, Fut: Future<Output = Refusable<R>>>(
+    async fn send_with_token<R, Fut>(
         &self,
-        request: impl Fn(Option<String>) -> Fut,
-    ) -> Refusable<R> {
+        request: impl Fn(Option<String>) -> Fut + Send + Sync,
+    ) -> Refusable<R>
+    where
+        R: Send,
+        Fut: Future<Output = Refusable<R>> + Send,
+    {
         let request = |jwt: Arc<str>| {
             let answer = request(Some(jwt.to_string()));
             async move {
@@ -342,56 +341,5 @@ impl Purse {
         };
         let sent = self.send(Kind::McpMessage, request).await;
         sent.unwrap_or(Err(StreamableHttpError::UnexpectedEndOfStream))
-    }
-}
-
-impl StreamableHttpClient for Purse {
-    type Error = reqwest::Error;
-
-    async fn post_message(
-        &self,
-        uri: Arc<str>,
-        message: ClientJsonRpcMessage,
-        session: Option<Arc<str>>,
-        _: Option<String>,
-        headers: HashMap<HeaderName, HeaderValue>,
-    ) -> Refusable<StreamableHttpPostResponse> {
-        let post = |token| {
-            let (uri, message, session) = (uri.clone(), message.clone(), session.clone());
-            self.http
-                .post_message(uri, message, session, token, headers.clone())
-        };
-        self.send_mcp(post).await
-    }
-
-    async fn delete_session(
-        &self,
-        uri: Arc<str>,
-        session: Arc<str>,
-        _: Option<String>,
-        headers: HashMap<HeaderName, HeaderValue>,
-    ) -> Refusable<()> {
-        let delete = |token| {
-            let (uri, session) = (uri.clone(), session.clone());
-            self.http
-                .delete_session(uri, session, token, headers.clone())
-        };
-        self.send_mcp(delete).await
-    }
-
-    async fn get_stream(
-        &self,
-        uri: Arc<str>,
-        session: Option<Arc<str>>,
-        last_event: Option<String>,
-        _: Option<String>,
-        headers: HashMap<HeaderName, HeaderValue>,
-    ) -> Refusable<BoxStream<'static, Result<Sse, SseError>>> {
-        let open = |token| {
-            let (uri, session, last) = (uri.clone(), session.clone(), last_event.clone());
-            self.http
-                .get_stream(uri, session, last, token, headers.clone())
-        };
-        self.send_mcp(open).await
     }
 }

@@ -12,6 +12,8 @@
 //! memory grows by more than 5 % after a warm-up of two minutes (20 % in a shorter run), or where a task
 //! outlives the server.
 
+#[path = "../live_rotation/authorized.rs"]
+mod authorized;
 mod client;
 mod machine;
 mod operator;

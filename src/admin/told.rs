@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::report::rfc3339;
 use crate::{
-    event::{Event, Told},
+    event::{Event, RecentEvent},
     refresh::RefreshError,
 };
 
@@ -18,7 +18,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(told: Told) -> Self {
+    pub(super) fn new(told: RecentEvent) -> Self {
         let (kind, level, text) = told_as(&told.event);
         Self {
             at: rfc3339(told.at),

@@ -16,7 +16,7 @@ const REMEMBERED: usize = 32;
 /// An event, and when it was told.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Told {
+pub struct RecentEvent {
     /// When, the last time.
     pub at: SystemTime,
     /// What.
@@ -27,7 +27,7 @@ pub struct Told {
 
 pub(super) struct Recent {
     clock: Arc<dyn Clock>,
-    told: Mutex<VecDeque<Told>>,
+    told: Mutex<VecDeque<RecentEvent>>,
 }
 
 impl Recent {
@@ -56,18 +56,18 @@ impl Recent {
         if all.len() == REMEMBERED {
             all.pop_front();
         }
-        all.push_back(Told {
+        all.push_back(RecentEvent {
             at,
             event: event.clone(),
             times: 1,
         });
     }
 
-    pub(super) fn newest_first(&self) -> Vec<Told> {
+    pub(super) fn newest_first(&self) -> Vec<RecentEvent> {
         self.all().iter().rev().cloned().collect()
     }
 
-    fn all(&self) -> MutexGuard<'_, VecDeque<Told>> {
+    fn all(&self) -> MutexGuard<'_, VecDeque<RecentEvent>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

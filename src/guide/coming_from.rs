@@ -57,7 +57,7 @@
 //! |---|---|
 //! | `state.lock().api_key.clone()` in a handler | the argument `secrets: Secrets<App>` |
 //! | the same in a background task | `keyring.current()`, for each unit of work |
-//! | a file watch, a timer, a signal handler | [`File`](crate::source), [`refresh_every`](crate::Builder::refresh_every), [`reload_on_sighup`](crate::Builder::reload_on_sighup) |
+//! | a file watch, a timer, a signal handler | [`File`](crate::source::File), [`refresh_every`](crate::Builder::refresh_every), [`reload_on_sighup`](crate::Builder::reload_on_sighup) |
 //! | "reload, and hope" | a [`probe`](crate::Builder::probe), and [`prepare`](crate::Builder::prepare) for a pool |
 //!
 //! # jwt-authorizer 0.15
@@ -125,9 +125,28 @@
 //! async fn handler(user: Claims<User>) -> String { user.claims.email }
 //! ```
 //!
-//! After: as for jwt-authorizer. The extractor has the same name and is `Deref`, so `user.email`; the layer takes the place of the
-//! state, and also covers routes whose handlers ask for no claims. There is no `initialize`, and nothing to shut down: the loop ends
-//! with the last handle of the keyring.
+//! After:
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use tower_secrets::{Claims, JwtKey, JwtRotationLayer, Keyring, source::Jwks};
+//! # #[derive(serde::Deserialize)] struct User { email: String }
+//!
+//! async fn handler(user: Claims<User>) -> String {
+//!     user.email.clone()
+//! }
+//!
+//! # async fn app(url: &str) -> Result<Router, Box<dyn std::error::Error>> {
+//! let keys = Keyring::<JwtKey>::builder(Jwks::new(url)).jwt_key(|keys| keys).build().await?;
+//! let tokens = JwtRotationLayer::new(keys).audience("https://api.example").claims::<User>();
+//! let app = Router::new().route("/", get(handler)).layer(tokens);
+//! # Ok(app)
+//! # }
+//! ```
+//!
+//! The extractor has the same name and is `Deref`, so `user.email`; the layer takes the place of the state, and also covers routes
+//! whose handlers ask for no claims. There is no `initialize`, and nothing to shut down: the loop ends with the last handle of the
+//! keyring.
 //!
 //! | it was | it is |
 //! |---|---|

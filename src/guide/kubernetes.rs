@@ -117,5 +117,5 @@
 //! * In a breach, do not wait for it: change an annotation of the `ExternalSecret`, which makes it fetch now, or write the
 //!   Secret yourself.
 //!
-//! Where the pods may reach the store, [`SecretsManager`](crate::source) or [`Vault`](crate::source) directly is one delay instead of
+//! Where the pods may reach the store, [`SecretsManager`](crate::source::SecretsManager) or [`Vault`](crate::source::Vault) directly is one delay instead of
 //! three, and a withdrawal is there in seconds.

@@ -28,6 +28,7 @@ pub(crate) use authority::{Authority, Judged};
 mod refusals;
 pub(crate) use refusals::{FLIP_INTERVAL, FlipWait, Try};
 
+mod frame;
 mod shared;
 pub(crate) use shared::{LoopEnds, Reply, Request, Settings, Shared};
 

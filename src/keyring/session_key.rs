@@ -23,6 +23,8 @@ const KEY_BYTES: usize = 32;
 /// Of the derived id, what is shown.
 const SHOWN_ID_BYTES: usize = 16;
 
+/// As for HS256: 256 bits.
+const MIN_BYTES: usize = 32;
 /// Larger than anybody's secret.
 const MAX_BYTES: usize = 64 * 1024;
 
@@ -60,20 +62,16 @@ const MAX_BYTES: usize = 64 * 1024;
 pub struct SessionKey(Arc<Zeroizing<Vec<u8>>>);
 
 impl SessionKey {
-    /// The fewest bytes of a secret.
-    pub const MIN_BYTES: usize = 32;
-
     /// A key from random bytes, for bundles that write it otherwise than as a string.
     ///
     /// # Errors
-    /// When it has fewer than [`MIN_BYTES`](Self::MIN_BYTES) or more than 64 KiB, or is a key or a
-    /// certificate itself.
+    /// When it has fewer than 32 bytes or more than 64 KiB, or is a key or a certificate itself.
     pub fn from_secret(secret: impl Into<Vec<u8>>) -> Result<Self, KeyError> {
         let secret = Zeroizing::new(secret.into());
         let refused = |kind, reason: &'static str| Err(KeyError::new(kind, reason));
         match secret.len() {
             0 => refused(KeyErrorKind::Empty, "the session key is empty"),
-            len if len < Self::MIN_BYTES => refused(
+            len if len < MIN_BYTES => refused(
                 KeyErrorKind::Weak,
                 "the session key is shorter than 32 bytes",
             ),

@@ -108,12 +108,6 @@ impl SessionKeys {
         }))
     }
 
-    /// Whether other processes may have the same keys.
-    #[must_use]
-    pub fn is_shared(&self) -> bool {
-        self.0.is_shared
-    }
-
     pub(crate) fn publish(&self, view: RingView) {
         let mut held = self.0.view.write().unwrap_or_else(PoisonError::into_inner);
         *held = Arc::new(view);
@@ -130,6 +124,11 @@ impl SessionKeys {
     expect(dead_code, reason = "they are used by MCP")
 )]
 impl SessionKeys {
+    /// Whether other processes may have the same keys.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.0.is_shared
+    }
+
     /// The key that seals; `None` where there is none to be trusted.
     pub(crate) fn sealing(&self) -> Option<Arc<PreparedSessionKey>> {
         let view = self.view();

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::{
     Keyring,
-    cache::TokenCache,
+    frame::Frame,
     gate::{Gate, Waiter},
     in_flight::InFlight,
     ledger::{Candidate, Ledger, Windows, Withdrawn},
@@ -26,10 +26,9 @@ use crate::{
     clock::{Clock, Now},
     event::{Event, Teller},
     guard::catch,
-    metrics::Meter,
     refresh::{RefreshError, Refreshed, Trigger},
     secrets::Secrets,
-    snapshot::{Cell, DropSignal, Reader, Retired, Snapshot},
+    snapshot::{Cell, Reader, Retired},
     source::VersionId,
 };
 
@@ -384,38 +383,6 @@ impl<T> Shared<T> {
         self.refusals.refresh(now, |end| {
             self.ask(Trigger::Refused, Some(Reply::End(end)));
         })
-    }
-}
-
-/// What all snapshots of a keyring have in common.
-struct Frame<T> {
-    clock: Arc<dyn Clock>,
-    retired: Arc<Retired>,
-    token_cache: usize,
-    keyring: Weak<Shared<T>>,
-    meter: Meter,
-}
-
-impl<T> Frame<T> {
-    fn compose(&self, ledger: &Ledger<T>, generation: u64, now: Now) -> Snapshot<T> {
-        let keys = ledger.trusted_keys(now);
-        let verified_by = keys
-            .iter()
-            .map(|held| Arc::new(held.verified_by(generation, &self.clock)));
-        Snapshot {
-            generation,
-            current: ledger.current.clone(),
-            previous: ledger.trusted_previous(now),
-            pending: ledger.trusted_pending(now),
-            verified_by: verified_by.collect(),
-            revoked_names: ledger.revoked_names(),
-            tokens: TokenCache::new(self.token_cache, &keys, self.meter.clone()),
-            keys,
-            clock: self.clock.clone(),
-            keyring: self.keyring.clone(),
-            meter: self.meter.clone(),
-            _on_drop: DropSignal(self.retired.clone()),
-        }
     }
 }
 

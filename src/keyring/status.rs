@@ -1,13 +1,14 @@
 //! What an operator sees of a keyring.
 
 use std::{
+    error::Error,
     fmt,
     time::{Duration, SystemTime},
 };
 
 use super::{InUse, KeyId, ReplacedStatus, Shared};
 use crate::{
-    event::Told,
+    event::RecentEvent,
     refresh::RefreshError,
     source::{SourceError, Stage, VersionId},
 };
@@ -52,7 +53,7 @@ pub struct Status {
     /// The versions that were in use before, the newest first, and what still uses them.
     pub replaced: Vec<ReplacedStatus>,
     /// What the last refreshes did, and whatever else was told of late, the newest first: up to 32.
-    pub recent: Vec<Told>,
+    pub recent: Vec<RecentEvent>,
 }
 
 impl Status {
@@ -118,6 +119,8 @@ impl fmt::Display for NotSafe {
         }
     }
 }
+
+impl Error for NotSafe {}
 
 /// One version in its stage.
 #[derive(Clone, Debug)]

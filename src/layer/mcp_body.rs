@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Response,
+    HeaderMap, HeaderValue, Method, Response, StatusCode,
     header::{ACCEPT, CONTENT_TYPE},
 };
-use serde_json::json;
 
 use super::{Refusal, Respond};
 
-const INVALID_REQUEST: i32 = -32600;
+// Codes of JSON-RPC 2.0, section 5.1.
+pub(crate) const INVALID_REQUEST: i32 = -32600;
 const INTERNAL_ERROR: i32 = -32603;
 
 const JSON: &str = "application/json";
@@ -41,14 +41,24 @@ pub(crate) fn body(refusal: &Refusal) -> (HeaderValue, Bytes) {
         let text = Bytes::from_static(refusal.description().as_bytes());
         return (HeaderValue::from_static(TEXT), text);
     }
-    let code = if refusal.status().is_server_error() {
+    let object = json_rpc_error(code_of(refusal.status()), refusal.description(), None);
+    (HeaderValue::from_static(JSON), object.into())
+}
+
+/// See [`McpBody`] for why these two.
+pub(crate) fn code_of(status: StatusCode) -> i32 {
+    if status.is_server_error() {
         INTERNAL_ERROR
     } else {
         INVALID_REQUEST
-    };
-    let error = json!({ "code": code, "message": refusal.description() });
-    let object = json!({ "jsonrpc": "2.0", "id": null, "error": error });
-    (HeaderValue::from_static(JSON), object.to_string().into())
+    }
+}
+
+/// An error object (JSON-RPC 2.0 section 5). `id` is JSON, and `null` where it is not known: the Python SDK
+/// takes no error without one.
+pub(crate) fn json_rpc_error(code: i32, text: &str, id: Option<&str>) -> String {
+    let (id, text) = (id.unwrap_or("null"), serde_json::Value::from(text));
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{code},\"message\":{text}}}}}")
 }
 
 /// The first request of the older wire has no header of MCP's. It must accept both forms of an answer.
@@ -132,12 +142,12 @@ mod tests {
             (
                 Refusal::no_credentials(&[], &Edge::default()),
                 401,
-                r#"{"error":{"code":-32600,"message":"this resource needs a bearer token"},"id":null,"jsonrpc":"2.0"}"#,
+                r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"this resource needs a bearer token"}}"#,
             ),
             (
                 Refusal::stale(),
                 503,
-                r#"{"error":{"code":-32603,"message":"the server could not renew its secrets for too long"},"id":null,"jsonrpc":"2.0"}"#,
+                r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"the server could not renew its secrets for too long"}}"#,
             ),
         ] {
             let text: Response<Bytes> = McpBody.respond(&refusal);

@@ -114,7 +114,6 @@
 //!   come. What is configured ([`issuer`](JwtRotationLayer::issuer),
 //!   [`audience`](JwtRotationLayer::audience), [`subject`](JwtRotationLayer::subject),
 //!   [`max_token_age`](JwtRotationLayer::max_token_age)) is also required.
-//!
 //! * It has no mark of a token that is not for calling services: `at_hash` or `c_hash` (OpenID Connect
 //!   Core 1.0, sections 3.1.3.6 and 3.3.2.11, which only ID tokens have) or a claim `typ` of `ID`,
 //!   `Refresh`, `Offline` or `Logout` (Keycloak's). With
@@ -185,5 +184,9 @@ pub(crate) use self::bearer::{Credentials, credentials};
 pub(crate) use self::edge::Edge;
 #[cfg(feature = "rmcp")]
 pub(crate) use self::{
-    pinned::Anonymous, require_scopes::check_scopes, respond::refuse, scopes::is_scope_token,
+    mcp_body::{INVALID_REQUEST, code_of, json_rpc_error},
+    pinned::Anonymous,
+    require_scopes::check_scopes,
+    respond::refuse,
+    scopes::is_scope_token,
 };

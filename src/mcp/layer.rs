@@ -3,10 +3,9 @@
 use tower_layer::Layer;
 
 use super::{
-    BindSessions, BindSessionsLayer, EndStreams, EndStreamsLayer, ScopePolicy, ScopesLayer,
+    BindSessions, BindSessionsLayer, EndStreams, EndStreamsLayer, ScopesLayer,
     scopes::ScopesService,
 };
-use crate::layer::InvalidScope;
 
 /// What an MCP server needs around it, inside of [`JwtRotationLayer`](crate::JwtRotationLayer): sessions belong
 /// to the user who opened them ([`BindSessionsLayer`]), event streams end with their token
@@ -21,7 +20,7 @@ use crate::layer::InvalidScope;
 /// use tower_secrets::{
 ///     JwtRotationLayer, Keyring,
 ///     layer::InvalidScope,
-///     mcp::{McpLayer, ScopePolicy},
+///     mcp::{McpLayer, ScopePolicy, ScopesLayer},
 /// };
 /// # use rmcp::ServerHandler;
 /// # use rmcp::transport::streamable_http_server::{StreamableHttpService, session::local::LocalSessionManager};
@@ -34,7 +33,7 @@ use crate::layer::InvalidScope;
 /// let policy = ScopePolicy::new().tool("delete_file", ["files:write"]);
 /// let app = Router::new()
 ///     .nest_service("/mcp", server)
-///     .layer(McpLayer::new().scopes(policy)?)
+///     .layer(McpLayer::new().scopes(ScopesLayer::new(policy)?))
 ///     .layer(JwtRotationLayer::new(keyring));
 /// # Ok(app)
 /// # }
@@ -57,16 +56,8 @@ impl McpLayer {
         }
     }
 
-    /// Which scopes tools, prompts and resources need.
-    ///
-    /// # Errors
-    /// When a scope of the policy is none.
-    pub fn scopes(self, policy: ScopePolicy) -> Result<Self, InvalidScope> {
-        Ok(self.scopes_by(ScopesLayer::new(policy)?))
-    }
-
-    /// The same, with settings of its own.
-    pub fn scopes_by(self, scopes: ScopesLayer) -> Self {
+    /// Which scopes tools, prompts and resources need. Default: none.
+    pub fn scopes(self, scopes: ScopesLayer) -> Self {
         Self { scopes, ..self }
     }
 

@@ -49,6 +49,6 @@ pub use self::{
     request_state::RequestStates,
     scopes::{ScopePolicy, ScopesLayer},
     session::{BindSessions, BindSessionsLayer, NoSessionKey, SessionBody, SessionFuture},
-    streams::{EndStreams, EndStreamsLayer, EndingBody},
+    streams::{EndStreams, EndStreamsLayer, EndingBody, EndingFuture},
     with_secrets::WithSecrets,
 };

@@ -15,6 +15,7 @@ use tower_service::Service;
 use super::{
     body::BytesOr,
     principal::{NoPrincipal, Principal},
+    streams::is_event_stream,
 };
 use crate::keyring::{Keyring, SessionKeys};
 
@@ -314,10 +315,7 @@ impl Call {
                 Err(refused) => return refused.response(&Method::POST),
             };
         }
-        let is_stream = parts
-            .headers
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|it| is_event_stream(it.as_bytes()));
+        let is_stream = is_event_stream(&parts.headers);
         let body = BytesOr::body(body);
         let body = match self.principal.filter(|_| is_stream) {
             Some(principal) => {
@@ -357,11 +355,6 @@ impl Call {
             verified.forget(presented.as_bytes(), principal);
         }
     }
-}
-
-fn is_event_stream(content_type: &[u8]) -> bool {
-    let essence = content_type.split(|byte| *byte == b';').next();
-    essence.is_some_and(|it| it.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
 }
 
 /// There is no session key to share: the keyring's builder was told of none.

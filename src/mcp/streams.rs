@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, header::CONTENT_TYPE};
+use http::{HeaderMap, Method, Request, Response, header::CONTENT_TYPE};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -119,7 +119,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = ready!(this.future.poll(cx))?;
-        let end = this.end.take().filter(|_| is_event_stream(&response));
+        let end = this
+            .end
+            .take()
+            .filter(|_| is_event_stream(response.headers()));
         Poll::Ready(Ok(response.map(|body| EndingBody { body, end })))
     }
 }
@@ -134,8 +137,9 @@ impl<F: fmt::Debug> fmt::Debug for EndingFuture<F> {
     }
 }
 
-fn is_event_stream<R>(response: &Response<R>) -> bool {
-    let media_type = response.headers().get(CONTENT_TYPE);
+/// By its media type, in any case and with any parameters (RFC 9110 section 8.3.1).
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE);
     let essence = media_type.and_then(|value| value.as_bytes().split(|byte| *byte == b';').next());
     essence.is_some_and(|essence| {
         essence

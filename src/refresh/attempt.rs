@@ -310,8 +310,8 @@ where
             return;
         };
         let keys_end = match self.key_part.of(versions) {
-            Some(part) => part.versions.previous().and_then(Version::expires),
-            None => previous.expires(),
+            Some(part) => part.versions.previous().and_then(Version::not_after),
+            None => previous.not_after(),
         };
         if let Some(end) = keys_end {
             shared.shorten_keys(previous.id(), end);
@@ -319,8 +319,8 @@ where
         let shown = shared.snapshot().previous().map(|held| held.id.clone());
         let Some(shown) = shown else { return };
         let shown_end = match combination(&versions.parts, &shown) {
-            Some(combination) => combination.expires(),
-            None => previous.expires().filter(|_| shown == *previous.id()),
+            Some(combination) => combination.not_after(),
+            None => previous.not_after().filter(|_| shown == *previous.id()),
         };
         if let Some(end) = shown_end {
             shared.shorten_bundle(&shown, end);

@@ -30,7 +30,7 @@ const TOKEN_CACHE: usize = 10_000;
 /// |---|---|
 /// | [`refresh_every`](Self::refresh_every) | 300 s |
 /// | [`refresh_while_pending`](Self::refresh_while_pending) | no more often than that |
-/// | [`overlap`](Self::overlap) | 900 s, or what the interval and the limits need |
+/// | [`overlap`](Self::overlap) | the least that the interval and the limits allow, and 900 s at least: 910 s, with a probe 920 s |
 /// | [`session_key_window`](Self::session_key_window) | 24 h, or the overlap where that is longer |
 /// | [`fetch_limit`](Self::fetch_limit), [`probe_limit`](Self::probe_limit) | 10 s each, or the refresh interval where that is shorter |
 /// | [`max_pending`](Self::max_pending) | 24 h |
@@ -181,9 +181,9 @@ where
         self
     }
 
-    /// How long a replaced key stays trusted. Default 900 s, or the least that is allowed: three
-    /// times the refresh interval plus the time limits of fetch and probes, or some process would
-    /// still use the old key when it ends.
+    /// How long a replaced key stays trusted. It must be three times the refresh interval plus the time
+    /// limits of fetch, `prepare` and probes, or some process would still use the old key when it ends.
+    /// Default: that, and 900 s at least. With the other defaults it is 910 s, and with a probe 920 s.
     pub fn overlap(mut self, window: Duration) -> Self {
         self.overlap = Some(window);
         self

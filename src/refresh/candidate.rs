@@ -42,7 +42,7 @@ where
             previous: self.previous(versions, built, events),
             pending: self.pending(versions, events),
             key_side: self.key_side(versions, events),
-            previous_ends: versions.previous().and_then(Version::expires),
+            previous_ends: versions.previous().and_then(Version::not_after),
             takes_back: self.takes_back(versions),
             is_composed: !versions.parts.is_empty(),
         }
@@ -210,8 +210,8 @@ fn proved<T>(
         bundle,
         keys,
         session,
-        replaced_at: version.replaced(),
-        not_after: version.expires(),
+        replaced_at: version.replaced_at(),
+        not_after: version.not_after(),
     }
 }
 

@@ -101,7 +101,7 @@ impl PartWindows {
             let rest = if seen_leaving {
                 overlap
             } else {
-                rest_of_window(overlap, previous.replaced(), now)
+                rest_of_window(overlap, previous.replaced_at(), now)
             };
             let end = now.mono.saturating_add(rest);
             self.0.insert(name.clone(), (previous.id().clone(), end));
@@ -144,8 +144,8 @@ impl PartWindows {
         };
         match now.wall.checked_add(rest) {
             Some(end) => {
-                let end = shown.expires().map_or(end, |own| own.min(end));
-                shown.not_after(end)
+                let end = shown.not_after().map_or(end, |own| own.min(end));
+                shown.with_not_after(end)
             }
             None => shown,
         }
@@ -160,7 +160,7 @@ impl PartWindows {
             .filter(|(id, _)| id == previous.id())?;
         let rest = end.checked_sub(now.mono).filter(|rest| !rest.is_zero())?;
         previous
-            .expires()
+            .not_after()
             .is_none_or(|end| end > now.wall)
             .then_some(rest)
     }

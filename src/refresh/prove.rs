@@ -177,7 +177,7 @@ where
 
     fn subject<'a>(&'a self, version: &'a Version) -> Subject<'a> {
         Subject {
-            place: version.place().unwrap_or(&self.source_name),
+            place: version.origin().unwrap_or(&self.source_name),
             part: None,
             version: version.id(),
         }

@@ -113,7 +113,7 @@ impl InUse {
         }
         if let Some(pending) = settled.pending.version()
             && let (Some(pending_at), Some(current_at)) =
-                (pending.created(), settled.current.created())
+                (pending.created_at(), settled.current.created_at())
             && pending_at < current_at
         {
             let reason = "it is older than the current version".to_owned();

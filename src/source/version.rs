@@ -131,7 +131,7 @@ impl Version {
     /// Where exactly it came from, such as the path of one file, for errors. Without it they name
     /// the source.
     #[must_use]
-    pub fn origin(mut self, origin: impl Into<Arc<str>>) -> Self {
+    pub fn with_origin(mut self, origin: impl Into<Arc<str>>) -> Self {
         self.origin = Some(origin.into());
         self
     }
@@ -139,7 +139,7 @@ impl Version {
     /// When the value was written, where the store knows. A pending version that is older than
     /// current is not accepted.
     #[must_use]
-    pub fn created_at(mut self, at: SystemTime) -> Self {
+    pub fn with_created_at(mut self, at: SystemTime) -> Self {
         self.created_at = Some(at);
         self
     }
@@ -147,7 +147,7 @@ impl Version {
     /// For a previous version: when it stopped being current, as well as the store can tell. Read
     /// only by a process that did not see the change itself.
     #[must_use]
-    pub fn replaced_at(mut self, at: SystemTime) -> Self {
+    pub fn with_replaced_at(mut self, at: SystemTime) -> Self {
         self.replaced_at = Some(at);
         self
     }
@@ -155,7 +155,7 @@ impl Version {
     /// For a previous version: when its window ends, whatever the keyring's overlap allows; never
     /// later than that.
     #[must_use]
-    pub fn not_after(mut self, at: SystemTime) -> Self {
+    pub fn with_not_after(mut self, at: SystemTime) -> Self {
         self.not_after = Some(at);
         self
     }
@@ -185,19 +185,19 @@ impl Version {
         self
     }
 
-    pub(crate) fn created(&self) -> Option<SystemTime> {
+    pub(crate) fn created_at(&self) -> Option<SystemTime> {
         self.created_at
     }
 
-    pub(crate) fn replaced(&self) -> Option<SystemTime> {
+    pub(crate) fn replaced_at(&self) -> Option<SystemTime> {
         self.replaced_at
     }
 
-    pub(crate) fn place(&self) -> Option<&str> {
+    pub(crate) fn origin(&self) -> Option<&str> {
         self.origin.as_deref()
     }
 
-    pub(crate) fn expires(&self) -> Option<SystemTime> {
+    pub(crate) fn not_after(&self) -> Option<SystemTime> {
         self.not_after
     }
 }

@@ -21,7 +21,7 @@ use tokio::{net::TcpListener, task::AbortHandle};
 use tower_secrets::{
     Claims, JwtKey, JwtRotationLayer, Keyring, RegisteredClaims,
     layer::{McpBody, ResourceMetadata},
-    mcp::{McpLayer, ScopePolicy},
+    mcp::{McpLayer, ScopePolicy, ScopesLayer},
     source::Memory,
 };
 
@@ -123,7 +123,7 @@ fn routes(keyring: Keyring<App>, url: &str, issuer: &str) -> Router {
     let policy = ScopePolicy::new().tool("delete", [WRITE]);
     Router::new()
         .nest_service("/mcp", mcp)
-        .layer(McpLayer::new().scopes(policy).unwrap())
+        .layer(McpLayer::new().scopes(ScopesLayer::new(policy).unwrap()))
         .layer(tokens)
 }
 

@@ -76,7 +76,7 @@ async fn a_start_in_the_middle_of_two_windows_counts_each_from_its_own_date() {
     for jwt_age in ages {
         for db_age in ages {
             let (db, jwt) = (Memory::new("0"), Memory::new("0"));
-            let old = |document, age| v("0", document).replaced_at(ago(age));
+            let old = |document, age| v("0", document).with_replaced_at(ago(age));
             db.set(
                 Versions::new(v("1", password("two"))).with_previous(old(password("one"), db_age)),
             );
@@ -191,8 +191,8 @@ async fn not_after_ends_what_is_of_its_part() {
     let set = |memory: &Memory, current: String, old: Version| {
         memory.set(Versions::new(v("1", current)).with_previous(old));
     };
-    set(&db, password("two"), old_db().not_after(soon(60)));
-    set(&jwt, key(2), old_jwt().not_after(soon(300)));
+    set(&db, password("two"), old_db().with_not_after(soon(60)));
+    set(&jwt, key(2), old_jwt().with_not_after(soon(300)));
     let world = World::over(db, jwt).await;
     assert_eq!(world.previous(), Some(("one".into(), 1)));
     tokio::time::advance(61 * SECOND).await;
@@ -200,13 +200,13 @@ async fn not_after_ends_what_is_of_its_part() {
     assert_eq!(world.ask(&first).await, Ok(Stage::Previous));
 
     // The same versions with other ends: that of the database still says nothing of the key ..
-    set(&world.db, password("two"), old_db().not_after(soon(0)));
+    set(&world.db, password("two"), old_db().with_not_after(soon(0)));
     assert!(!world.keyring.refresh().await.unwrap().is_swapped());
     assert_eq!(world.ask(&first).await, Ok(Stage::Previous));
     // .. and a rotation of it brings the key's values back as long as the key has.
     world.rotate_db("three").await;
     assert_eq!(world.previous(), Some(("two".into(), 1)));
-    set(&world.jwt, key(2), old_jwt().not_after(soon(0)));
+    set(&world.jwt, key(2), old_jwt().with_not_after(soon(0)));
     assert!(!world.keyring.refresh().await.unwrap().is_swapped());
     assert_eq!(world.ask(&first).await, REFUSED);
     assert_eq!(world.previous(), None);
@@ -317,8 +317,8 @@ async fn a_pending_key_ignores_what_other_parts_stage() {
     world.refresh().await;
     assert_eq!(world.ask(&second).await, Ok(Stage::Pending));
     // Older than current is a matter of the part, too.
-    let old = v("0", password("old")).created_at(ago(2 * SECOND));
-    let new = v("1", password("one")).created_at(ago(SECOND));
+    let old = v("0", password("old")).with_created_at(ago(2 * SECOND));
+    let new = v("1", password("one")).with_created_at(ago(SECOND));
     world.db.set(Versions::new(new).with_pending(old));
     world.refresh().await;
     assert_eq!(world.ask(&second).await, Ok(Stage::Pending));

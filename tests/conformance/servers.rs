@@ -22,7 +22,7 @@ use tokio::{net::TcpListener, task::AbortHandle};
 use tower_secrets::{
     JwtKey, JwtRotationLayer, Keyring, RegisteredClaims, SessionKey,
     layer::{McpBody, ResourceMetadata},
-    mcp::{BindSessionsLayer, McpLayer, RequestStates, ScopePolicy},
+    mcp::{BindSessionsLayer, McpLayer, RequestStates, ScopePolicy, ScopesLayer},
     source::Memory,
 };
 
@@ -71,8 +71,7 @@ fn with_mcp_layer(keyring: Keyring<App>, resource: &str) -> Router {
         .resource_prefix("test://", [SCOPE])
         .other_tools([SCOPE]);
     let mcp = McpLayer::new()
-        .scopes(policy)
-        .unwrap()
+        .scopes(ScopesLayer::new(policy).unwrap())
         .bind_sessions(BindSessionsLayer::shared(&keyring).unwrap());
     let states = States::Ours(RequestStates::shared(&keyring).unwrap());
     let metadata = ResourceMetadata::new(resource)

@@ -110,19 +110,14 @@ async fn to_the_letter<S: Store>(mut shell: Shell, store: S, cut: Cut) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_files() {
-    let Some(mut shell) = Shell::new() else {
-        return;
-    };
-    let store = Files::start(&mut shell);
-    follow(shell, store, Cut::InTheEnd).await;
+    if let Some((shell, store)) = Files::start() {
+        follow(shell, store, Cut::InTheEnd).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_aws_secrets_manager() {
-    let Some(mut shell) = Shell::new() else {
-        return;
-    };
-    let Some(store) = Aws::start(&mut shell).await else {
+    let Some((shell, store)) = Aws::start().await else {
         return;
     };
     // As a rotation function leaves it: AWSPENDING is still on the version that is current.
@@ -141,21 +136,14 @@ async fn over_aws_secrets_manager() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_openbao() {
-    let Some(mut shell) = Shell::new() else {
-        return;
-    };
-    let Some(store) = OpenBao::start(&mut shell).await else {
-        return;
-    };
-    follow(shell, store, Cut::InTheEnd).await;
+    if let Some((shell, store)) = OpenBao::start().await {
+        follow(shell, store, Cut::InTheEnd).await;
+    }
 }
 
 #[tokio::test]
 async fn a_key_that_was_found_in_logs_is_found_in_the_store() {
-    let Some(mut shell) = Shell::new() else {
-        return;
-    };
-    let Some(_store) = Aws::start(&mut shell).await else {
+    let Some((mut shell, _store)) = Aws::start().await else {
         return;
     };
     let [read, look] = &page::scripts(LOGS, "Which one is it?")[..] else {

@@ -89,6 +89,20 @@ fn builder(source: &Far) -> Builder<App> {
         .clock(TokioClock::new())
 }
 
+/// A replica over such a store, and a token of the key that leaks.
+async fn replica() -> (Far, Keyring<App>, String) {
+    let source = Far::new();
+    let keyring = builder(&source).build().await.unwrap();
+    let leaked = token(&keyring.signer());
+    (source, keyring, leaked)
+}
+
+/// Right after the store has answered a poll.
+async fn after_a_poll(source: &Far) {
+    let next = source.memory.fetches() + 1;
+    source.memory.wait_for_fetches(next).await;
+}
+
 /// How long the key of this token is accepted from now on: up to a tenth of a second, and a day.
 async fn accepted_for(keyring: &Keyring<App>, token: &str) -> (Duration, StatusCode) {
     let began = Instant::now();
@@ -110,14 +124,8 @@ fn withdraw(source: &Far) {
 
 #[tokio::test(start_paused = true)]
 async fn a_replica_that_only_polls() {
-    let source = Far::new();
-    let keyring = builder(&source).build().await.unwrap();
-    let leaked = token(&keyring.signer());
-    // Right after the store has answered a poll.
-    source
-        .memory
-        .wait_for_fetches(source.memory.fetches() + 1)
-        .await;
+    let (source, keyring, leaked) = replica().await;
+    after_a_poll(&source).await;
     withdraw(&source);
     let (time, status) = accepted_for(&keyring, &leaked).await;
     println!("polls only: {time:?}");
@@ -129,13 +137,8 @@ async fn a_replica_that_only_polls() {
 
 #[tokio::test(start_paused = true)]
 async fn a_replica_that_is_asked_while_it_fetches() {
-    let source = Far::new();
-    let keyring = builder(&source).build().await.unwrap();
-    let leaked = token(&keyring.signer());
-    source
-        .memory
-        .wait_for_fetches(source.memory.fetches() + 1)
-        .await;
+    let (source, keyring, leaked) = replica().await;
+    after_a_poll(&source).await;
     withdraw(&source);
     let began = Instant::now();
     keyring.refresh().await.unwrap();
@@ -147,9 +150,7 @@ async fn a_replica_that_is_asked_while_it_fetches() {
 
 #[tokio::test(start_paused = true)]
 async fn a_replica_that_is_cut_off_after_it_saw_the_rotation() {
-    let source = Far::new();
-    let keyring = builder(&source).build().await.unwrap();
-    let leaked = token(&keyring.signer());
+    let (source, keyring, leaked) = replica().await;
     source.memory.rotate(document(1));
     keyring.refresh().await.unwrap();
     source.cut();
@@ -163,9 +164,7 @@ async fn a_replica_that_is_cut_off_after_it_saw_the_rotation() {
 
 #[tokio::test(start_paused = true)]
 async fn a_replica_that_is_cut_off_before_it_saw_the_rotation() {
-    let source = Far::new();
-    let keyring = builder(&source).build().await.unwrap();
-    let leaked = token(&keyring.signer());
+    let (source, keyring, leaked) = replica().await;
     source.cut();
     withdraw(&source);
     // A week.
@@ -204,9 +203,7 @@ async fn the_same_with_refuse_after() {
 /// Why the runbook begins with a new key.
 #[tokio::test(start_paused = true)]
 async fn revoking_before_rotating_refuses_everybody() {
-    let source = Far::new();
-    let keyring = builder(&source).build().await.unwrap();
-    let anybody = token(&keyring.signer());
+    let (source, keyring, anybody) = replica().await;
     keyring.revoke(&keyring.status().current.id);
     let refused = ask(&keyring, &anybody).await;
     assert_eq!(refused, Err(StatusCode::UNAUTHORIZED));

@@ -13,6 +13,7 @@ mod page;
 
 mod exposure;
 mod settings;
+mod speed;
 
 mod fleet;
 mod shell;

@@ -78,31 +78,21 @@ async fn to_the_letter<S: Store>(mut shell: Shell, store: S) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_files() {
-    let Some(mut shell) = Shell::new() else {
-        return;
-    };
-    let store = Files::start(&mut shell);
-    follow(shell, store).await;
+    if let Some((shell, store)) = Files::start() {
+        follow(shell, store).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_aws_secrets_manager() {
-    let Some(mut shell) = Shell::new() else {
-        return;
-    };
-    let Some(store) = Aws::start(&mut shell).await else {
-        return;
-    };
-    follow(shell, store).await;
+    if let Some((shell, store)) = Aws::start().await {
+        follow(shell, store).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_openbao() {
-    let Some(mut shell) = Shell::new() else {
-        return;
-    };
-    let Some(store) = OpenBao::start(&mut shell).await else {
-        return;
-    };
-    follow(shell, store).await;
+    if let Some((shell, store)) = OpenBao::start().await {
+        follow(shell, store).await;
+    }
 }

@@ -21,7 +21,9 @@ pub(crate) trait Store {
 pub(crate) struct Files(tempfile::TempDir);
 
 impl Files {
-    pub(crate) fn start(shell: &mut Shell) -> Self {
+    /// With a shell for it; `None` where that is not to be had.
+    pub(crate) fn start() -> Option<(Shell, Self)> {
+        let mut shell = Shell::new()?;
         let directory = tempfile::tempdir().unwrap();
         for (name, document) in [
             ("previous.json", older_document()),
@@ -31,7 +33,7 @@ impl Files {
         }
         shell.set("DIRECTORY", directory.path());
         shell.set("SECRET", "no name is needed");
-        Self(directory)
+        Some((shell, Self(directory)))
     }
 }
 
@@ -56,7 +58,8 @@ pub(crate) struct Aws {
 }
 
 impl Aws {
-    pub(crate) async fn start(shell: &mut Shell) -> Option<Self> {
+    pub(crate) async fn start() -> Option<(Shell, Self)> {
+        let mut shell = Shell::new()?;
         let url = std::env::var("TOWER_SECRETS_MOTO").ok();
         let python = std::env::var_os("TOWER_SECRETS_BOTO3");
         let Some((url, python)) = url.zip(python) else {
@@ -81,7 +84,7 @@ impl Aws {
         shell.write("first.json", &document(OLD).to_string());
         let create = r#"aws secretsmanager create-secret --name "$SECRET" --secret-string file://first.json"#;
         shell.run(create).await;
-        Some(Self { url, secret })
+        Some((shell, Self { url, secret }))
     }
 }
 
@@ -115,7 +118,8 @@ mod server;
 pub(crate) struct OpenBao(server::Bao);
 
 impl OpenBao {
-    pub(crate) async fn start(shell: &mut Shell) -> Option<Self> {
+    pub(crate) async fn start() -> Option<(Shell, Self)> {
+        let mut shell = Shell::new()?;
         let bao = server::Bao::dev()?;
         let program = std::env::var_os("TOWER_SECRETS_BAO")?;
         shell.add_to_path(program.as_ref());
@@ -125,7 +129,7 @@ impl OpenBao {
         for document in [older_document(), document(OLD)] {
             bao.put("mcp/app", document).await;
         }
-        Some(Self(bao))
+        Some((shell, Self(bao)))
     }
 }
 

@@ -237,7 +237,7 @@ async fn what_the_store_takes_back_is_gone_everywhere() {
     // And does not come back with the label.
     let now = std::time::SystemTime::now();
     let current = Version::new("2", bundle("2", "2"));
-    let previous = Version::new("1", bundle("1", "1")).replaced_at(now);
+    let previous = Version::new("1", bundle("1", "1")).with_replaced_at(now);
     fleet
         .source
         .set(Versions::new(current).with_previous(previous));
@@ -267,7 +267,7 @@ async fn an_end_that_the_store_names_ends_what_goes_on_by_memory_alone() {
     fleet.refresh().await;
     let ends = std::time::SystemTime::now() + LATER + HOUR;
     let current = Version::new("2", bundle("2", "2"));
-    let previous = Version::new("1", bundle("1", "1")).not_after(ends);
+    let previous = Version::new("1", bundle("1", "1")).with_not_after(ends);
     fleet
         .source
         .set(Versions::new(current).with_previous(previous));
@@ -381,10 +381,10 @@ async fn the_store_says_how_old_a_previous_key_is_and_when_it_ends() {
     let now = std::time::SystemTime::now();
     let previous = || Version::new("1", bundle("1", "1"));
     for (previous, expected) in [
-        (previous().replaced_at(now - 23 * HOUR), goes_on()),
-        (previous().replaced_at(now - 25 * HOUR), GONE),
-        (previous().not_after(now + HOUR), goes_on()),
-        (previous().not_after(now - HOUR), GONE),
+        (previous().with_replaced_at(now - 23 * HOUR), goes_on()),
+        (previous().with_replaced_at(now - 25 * HOUR), GONE),
+        (previous().with_not_after(now + HOUR), goes_on()),
+        (previous().with_not_after(now - HOUR), GONE),
     ] {
         let source = Memory::new("{}");
         let current = Version::new("2", bundle("2", "2"));

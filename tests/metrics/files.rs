@@ -7,7 +7,6 @@ use std::{
 };
 
 use serde_json::Value;
-use tower_secrets::metrics::describe;
 
 use crate::{
     life::{live, token_of_a_stranger},
@@ -98,10 +97,8 @@ fn metric<'a>(name: &'a str, kinds: &BTreeMap<String, &str>) -> &'a str {
 async fn what_is_exported_is_described_and_shown_and_nothing_else_is() {
     let (kept, unknown) = (Kept::default(), token_of_a_stranger().await);
     let _installed = metrics::set_default_local_recorder(&kept);
-    describe();
-    let kinds = kept.described();
     live(&kept, unknown).await;
-    let exported = exported(&kept);
+    let (kinds, exported) = (kept.described(), exported(&kept));
     let names: Vec<_> = exported.keys().collect();
     assert_eq!(names, kinds.keys().collect::<Vec<_>>());
 

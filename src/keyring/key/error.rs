@@ -24,21 +24,6 @@ pub enum KeyErrorKind {
     Empty,
 }
 
-impl KeyErrorKind {
-    /// A short, stable name for logs and metrics.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::Weak => "weak",
-            Self::Unsupported => "unsupported",
-            Self::Inconsistent => "inconsistent",
-            Self::WrongUse => "wrong_use",
-            Self::Empty => "empty",
-        }
-    }
-}
-
 /// A key cannot be used. It names the reason, and of a set the key's index and `kid`; never a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyError {

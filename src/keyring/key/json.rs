@@ -4,7 +4,9 @@ use std::{fmt, mem};
 
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
+
+use crate::wipe::wipe;
 
 /// A parsed document whose strings are wiped on drop.
 ///
@@ -33,16 +35,6 @@ impl SecretJson {
 impl Drop for SecretJson {
     fn drop(&mut self) {
         wipe(&mut self.0);
-    }
-}
-
-// The depth is bounded by serde_json's limit on recursion.
-fn wipe(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(items) => items.iter_mut().for_each(wipe),
-        Value::Object(members) => members.values_mut().for_each(wipe),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

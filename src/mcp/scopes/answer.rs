@@ -4,20 +4,15 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header::CONTENT_TYPE};
 
 use crate::{
-    layer::{Refusal, refuse},
+    layer::{INVALID_REQUEST, Refusal, code_of, json_rpc_error, refuse},
     mcp::message::Unreadable,
 };
 
 /// A refusal, with a JSON-RPC error object for a body. `id` is JSON.
 pub(super) fn refused(refusal: Refusal, headers: &HeaderMap, id: Option<&str>) -> Response<Bytes> {
     let respond = |refusal: &Refusal| {
-        // As `layer::McpBody` has them.
-        let code = if refusal.status().is_server_error() {
-            INTERNAL_ERROR
-        } else {
-            INVALID_REQUEST
-        };
-        error(refusal.status(), code, refusal.description(), id)
+        let status = refusal.status();
+        error(status, code_of(status), refusal.description(), id)
     };
     refuse(&respond, refusal.answering(&Method::POST, headers))
 }
@@ -58,19 +53,8 @@ pub(super) fn unread(reason: Unread) -> Response<Bytes> {
     error(status, INVALID_REQUEST, text, None)
 }
 
-/// Codes of JSON-RPC 2.0, section 5.1.
-const INVALID_REQUEST: i32 = -32600;
-const INTERNAL_ERROR: i32 = -32603;
-
-/// `null` where the id is not known, as JSON-RPC 2.0 section 5 has it and [`McpBody`](crate::layer::McpBody)
-/// too; the Python SDK takes no error without one.
 fn error(status: StatusCode, code: i32, text: &str, id: Option<&str>) -> Response<Bytes> {
-    let id = id.unwrap_or("null");
-    let text = serde_json::Value::from(text);
-    let body = format!(
-        "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{code},\"message\":{text}}}}}"
-    );
-    let mut response = Response::new(Bytes::from(body));
+    let mut response = Response::new(Bytes::from(json_rpc_error(code, text, id)));
     *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);

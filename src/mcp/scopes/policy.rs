@@ -303,7 +303,7 @@ fn add(rules: &mut HashMap<Box<str>, Scopes>, name: &str, scopes: Scopes) {
     *all = std::mem::take(all).into_iter().chain(scopes).collect();
 }
 
-/// `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`.
+/// Those of MCP 2025-11-25 and 2026-07-28 without extensions.
 fn is_of_mcp(method: &str) -> bool {
     const METHODS: [&str; 16] = [
         "completion/complete",

@@ -3,6 +3,7 @@
 use http::{HeaderValue, Method, Response, StatusCode, header::CONTENT_TYPE};
 
 use super::{BytesOr, SessionBody};
+use crate::layer::{code_of, json_rpc_error};
 
 /// Why a request, or its response, was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub(super) enum Refused {
 
 impl Refused {
     pub(super) fn response<R>(self, method: &Method) -> Response<SessionBody<R>> {
-        let (status, code, text) = self.answer();
+        let (status, text) = self.answer();
         match self {
             Self::NotTheirs | Self::Nameless => {
                 tracing::debug!(reason = ?self, "secrets_session_refused");
@@ -28,10 +29,11 @@ impl Refused {
             }
         }
         let (content_type, body) = if method == Method::POST {
-            // JSON-RPC 2.0, section 5: no id, because the request was not read.
-            let error = serde_json::json!({ "code": code, "message": text });
-            let body = serde_json::json!({ "jsonrpc": "2.0", "id": null, "error": error });
-            ("application/json", body.to_string())
+            // Without its id, because the request was not read.
+            (
+                "application/json",
+                json_rpc_error(code_of(status), text, None),
+            )
         } else {
             ("text/plain; charset=utf-8", text.to_owned())
         };
@@ -42,29 +44,24 @@ impl Refused {
         response
     }
 
-    /// The status, the JSON-RPC error code, as [`McpBody`](crate::layer::McpBody) has them, and its message.
     /// What a client does about a session that is over it learns from the status, in both official SDKs.
-    const fn answer(self) -> (StatusCode, i32, &'static str) {
+    const fn answer(self) -> (StatusCode, &'static str) {
         match self {
-            Self::NotTheirs => (StatusCode::NOT_FOUND, -32600, "Session not found"),
+            Self::NotTheirs => (StatusCode::NOT_FOUND, "Session not found"),
             Self::Nameless => (
                 StatusCode::FORBIDDEN,
-                -32600,
                 "the token names neither a subject nor a client, so no session can be its user's",
             ),
             Self::MissingLayer => (
                 StatusCode::INTERNAL_SERVER_ERROR,
-                -32603,
                 "BindSessionsLayer does not know who calls: put JwtRotationLayer::new(keyring) outside of it",
             ),
             Self::NoKey => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                -32603,
                 "no session key is trusted at the moment, so no session can be bound to its user",
             ),
             Self::NoHeader => (
                 StatusCode::INTERNAL_SERVER_ERROR,
-                -32603,
                 "the session could not be bound to its user",
             ),
         }

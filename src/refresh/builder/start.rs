@@ -28,6 +28,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// Nobody means more, and sums with it cannot overflow.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
+
 impl<Raw, T> Builder<Raw, T>
 where
     Raw: DeserializeOwned + Send + Sync + 'static,

@@ -125,9 +125,9 @@ impl Caller {
             .or_else(|| answer.secret_binary.map(|blob| blob.into_inner()))
             .filter(|document| !document.is_empty())
             .ok_or("the answer has neither SecretString nor SecretBinary")?;
-        let version = Version::new(id, document).origin(self.secret.origin());
+        let version = Version::new(id, document).with_origin(self.secret.origin());
         Ok(match answer.created_date.and_then(system_time) {
-            Some(created) => version.created_at(created),
+            Some(created) => version.with_created_at(created),
             None => version,
         })
     }

@@ -147,12 +147,12 @@ impl SecretsManager {
     fn dated(&self, mut versions: Versions, dates: Dates) -> Versions {
         if let Side::Present(previous) = &versions.previous {
             let began = self.window_start.of(&Dates {
-                current_created: versions.current.created(),
-                previous_created: previous.created(),
+                current_created: versions.current.created_at(),
+                previous_created: previous.created_at(),
                 ..dates
             });
             if let Some(began) = began {
-                versions.previous = Side::Present(previous.clone().replaced_at(began));
+                versions.previous = Side::Present(previous.clone().with_replaced_at(began));
             }
         }
         versions

@@ -68,12 +68,12 @@ pub(crate) fn splice<'a>(parts: &'a [Part], pick: impl Fn(&'a Part) -> &'a Versi
         picked.iter().filter(is_beside).map(|(_, version)| version)
     };
     // Where one of them cannot say when, nobody can say it of the whole.
-    let replaced: Option<Vec<SystemTime>> = beside().map(|version| version.replaced()).collect();
+    let replaced: Option<Vec<SystemTime>> = beside().map(|version| version.replaced_at()).collect();
     if let Some(at) = replaced.and_then(|all| all.into_iter().max()) {
-        whole = whole.replaced_at(at);
+        whole = whole.with_replaced_at(at);
     }
-    if let Some(at) = beside().filter_map(|version| version.expires()).min() {
-        whole = whole.not_after(at);
+    if let Some(at) = beside().filter_map(|version| version.not_after()).min() {
+        whole = whole.with_not_after(at);
     }
     whole
 }

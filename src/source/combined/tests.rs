@@ -136,24 +136,28 @@ async fn a_broken_part_is_stale_later_and_a_broken_side_stage_is_left_out() {
 async fn sides_hold_the_current_of_the_parts_without_one_and_the_last_and_first_date() {
     let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     let (db, jwt, source) = pair();
-    let db_old = Version::new("0", "0").replaced_at(at(10)).not_after(at(99));
+    let db_old = Version::new("0", "0")
+        .with_replaced_at(at(10))
+        .with_not_after(at(99));
     db.set(Versions::new(Version::new("1", "1")).with_previous(db_old.clone()));
     let previous = source.fetch().await.unwrap();
     let previous = previous.previous().unwrap();
     assert_eq!(text(previous), r#"{"db":0,"jwt":"k"}"#);
     assert_eq!(
-        (previous.replaced(), previous.expires()),
+        (previous.replaced_at(), previous.not_after()),
         (Some(at(10)), Some(at(99)))
     );
 
-    let jwt_old = Version::new("0", "0").replaced_at(at(20)).not_after(at(50));
-    jwt.set(Versions::new(Version::new("1", "1").replaced_at(at(90))).with_previous(jwt_old));
+    let jwt_old = Version::new("0", "0")
+        .with_replaced_at(at(20))
+        .with_not_after(at(50));
+    jwt.set(Versions::new(Version::new("1", "1").with_replaced_at(at(90))).with_previous(jwt_old));
     jwt.stage_pending("2");
     let versions = source.fetch().await.unwrap();
     let previous = versions.previous().unwrap();
     assert_eq!(previous.id().as_str(), "db=0,jwt=0");
     assert_eq!(
-        (previous.replaced(), previous.expires()),
+        (previous.replaced_at(), previous.not_after()),
         (Some(at(20)), Some(at(50)))
     );
     assert_eq!(versions.pending().unwrap().id().as_str(), "db=1,jwt=2");
@@ -161,7 +165,7 @@ async fn sides_hold_the_current_of_the_parts_without_one_and_the_last_and_first_
     // One that cannot say when it was replaced says nothing of the whole.
     jwt.set(Versions::new(Version::new("1", "1")).with_previous(Version::new("0", "0")));
     let versions = source.fetch().await.unwrap();
-    assert_eq!(versions.previous().unwrap().replaced(), None);
+    assert_eq!(versions.previous().unwrap().replaced_at(), None);
     // A side stage that one part cannot read does not hide that of another.
     jwt.set(Versions::new(Version::new("1", "1")).with_unreadable(Stage::Previous, down()));
     let versions = source.fetch().await.unwrap();

@@ -4,13 +4,16 @@ use std::{collections::BTreeMap, fmt::Write as _, io, path::Path, time::SystemTi
 
 use aws_lc_rs::digest;
 use serde_json::{Map, Value, error::Category};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::{
     layout::Raw,
     read::{Contents, malformed},
 };
-use crate::source::{SourceError, Stage, Version, rfc3339::rfc3339};
+use crate::{
+    source::{SourceError, Stage, Version, rfc3339::rfc3339},
+    wipe::wipe,
+};
 
 /// Reserved at the top level of every document, in all stages: it says something about the
 /// document and is not a part of it.
@@ -139,9 +142,9 @@ fn document(
         Some(mut bytes) => std::mem::take(&mut *bytes),
         None => serialise(&object.0, shown)?,
     };
-    let mut version = Version::new(id, bytes).origin(shown.display().to_string());
+    let mut version = Version::new(id, bytes).with_origin(shown.display().to_string());
     if let Some(at) = not_after {
-        version = version.not_after(at);
+        version = version.with_not_after(at);
     }
     Ok(Document {
         version,
@@ -289,15 +292,6 @@ struct Object(Map<String, Value>);
 impl Drop for Object {
     fn drop(&mut self) {
         self.0.values_mut().for_each(wipe);
-    }
-}
-
-fn wipe(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(items) => items.iter_mut().for_each(wipe),
-        Value::Object(object) => object.values_mut().for_each(wipe),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

@@ -117,7 +117,7 @@ impl History {
         let Some(previous) = previous.version() else {
             return;
         };
-        let ends = previous.expires().is_some() || previous.id() == current.version.id();
+        let ends = previous.not_after().is_some() || previous.id() == current.version.id();
         if !ends && self.warned_without_end.is_new(previous.id()) {
             tracing::warn!(
                 source = %root.display(),

@@ -52,7 +52,7 @@ pub(super) fn version(
     keys.sort_by_cached_key(|key| key.to_string());
     let document = json!({ "keys": keys }).to_string();
     let id = hex(digest(&SHA256, document.as_bytes()).as_ref());
-    Ok(Version::new(id, document).origin(place))
+    Ok(Version::new(id, document).with_origin(place))
 }
 
 /// A secret or a private key that is served to everybody could be used by everybody to sign.

@@ -266,7 +266,7 @@ pub(super) fn of_static_role(answer: &Answer, role: &str) -> Result<(Version, i6
     let last = last_vault_rotation.unwrap_or_default();
     let version = credentials.version(VersionId::new(format!("{role}@{last}")));
     Ok(match rfc3339(&last) {
-        Some(at) => (version.created_at(at), ttl),
+        Some(at) => (version.with_created_at(at), ttl),
         None => (version, ttl),
     })
 }

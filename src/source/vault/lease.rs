@@ -103,7 +103,7 @@ impl Lease {
         let now = Instant::now();
         let version = given.data.version(VersionId::new(given.lease_id));
         Ok(Self {
-            version: version.created_at(SystemTime::now()),
+            version: version.with_created_at(SystemTime::now()),
             token,
             ends: now + full,
             due: now + before_end(full),
@@ -198,7 +198,7 @@ impl Lease {
     pub(super) fn as_previous(&self) -> Option<Version> {
         let left = self.ends.checked_duration_since(Instant::now())?;
         let not_after = SystemTime::now().checked_add(left)?;
-        Some(self.version.clone().not_after(not_after))
+        Some(self.version.clone().with_not_after(not_after))
     }
 }
 

@@ -304,7 +304,7 @@ impl Vault {
         let document = read.data.get().as_bytes();
         let mut version = Version::new(id.clone(), document);
         if let Some(at) = named.created_at {
-            version = version.created_at(at);
+            version = version.with_created_at(at);
         }
         self.memory().values.insert(id, version.clone());
         Ok(version)
@@ -327,12 +327,12 @@ impl Vault {
         };
         let began = self.window_start.of(&Dates {
             current_created: stages.current.created_at,
-            previous_created: version.created(),
+            previous_created: version.created_at(),
             last_changed: stages.last_changed,
             last_rotated: None,
         });
         Side::Present(match began {
-            Some(began) => version.replaced_at(began),
+            Some(began) => version.with_replaced_at(began),
             None => version,
         })
     }

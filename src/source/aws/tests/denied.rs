@@ -38,7 +38,7 @@ async fn labels_are_read_one_by_one() {
     fake.calls();
     let versions = source.fetch().await.unwrap();
     assert_eq!(ids(&versions), ("v2", Some("v1"), Some("v3")));
-    assert_eq!(versions.previous().unwrap().replaced(), None);
+    assert_eq!(versions.previous().unwrap().replaced_at(), None);
     assert_eq!(fake.asked(), ONE_READING);
     // AWS leaves AWSPENDING in place.
     fake.change(|secret| secret.flip("v3"));

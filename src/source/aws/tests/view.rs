@@ -21,8 +21,8 @@ async fn before_the_first_rotation_there_is_current_alone() {
     assert_eq!(ids(&versions), ("v1", None, None));
     let current = versions.current();
     assert_eq!(current.document(), br#"{"n":1}"#);
-    assert_eq!(current.created(), at(1_000));
-    assert_eq!(current.place(), Some("aws:mcp/jwt-secret"));
+    assert_eq!(current.created_at(), at(1_000));
+    assert_eq!(current.origin(), Some("aws:mcp/jwt-secret"));
     let calls = fake.calls();
     assert!(calls.iter().all(|call| call.secret == NAME), "{calls:?}");
 }
@@ -184,7 +184,7 @@ async fn binary_documents_come_to_the_letter() {
     });
     let versions = source(&fake).fetch().await.unwrap();
     assert_eq!(versions.current().document(), document);
-    assert_eq!(versions.current().created(), None);
+    assert_eq!(versions.current().created_at(), None);
 }
 
 #[tokio::test]
@@ -237,7 +237,7 @@ async fn the_window_began_as_the_rule_says() {
     fake.change(|secret| secret.changed = Some(5_000.0));
     let began = async |source: SecretsManager| {
         let versions = source.fetch().await.unwrap();
-        versions.previous().unwrap().replaced()
+        versions.previous().unwrap().replaced_at()
     };
     let strict = || source(&fake).window_start(WindowStart::Strict);
     assert_eq!(began(source(&fake)).await, at(5_000));

@@ -183,7 +183,7 @@ async fn folders_hold_a_field_in_each_file() {
     );
     let previous = versions.previous().unwrap();
     assert_eq!(text(previous), r#"{"api_key":"old"}"#);
-    assert_eq!(previous.expires(), Some(epoch_plus(10)));
+    assert_eq!(previous.not_after(), Some(epoch_plus(10)));
     let pending = versions.pending().unwrap();
     assert_eq!(pending.id().as_str(), "7");
 
@@ -259,7 +259,7 @@ async fn a_copy_with_not_after_is_the_same_version() {
     let versions = mount.versions().await;
     let previous = versions.previous().unwrap();
     assert_eq!(previous.id(), versions.current().id());
-    assert_eq!(previous.expires(), Some(epoch_plus(20)));
+    assert_eq!(previous.not_after(), Some(epoch_plus(20)));
     assert_eq!(text(previous), r#"{"key":"x"}"#);
 }
 

@@ -35,7 +35,7 @@ async fn credentials_are_copied_as_they_were_written() {
         let document = std::str::from_utf8(versions.current().document()).unwrap();
         assert_eq!(document, format!("{{{credentials}}}"));
         assert_eq!(versions.current().id().as_str(), id);
-        assert!(versions.current().created().is_some());
+        assert!(versions.current().created_at().is_some());
         assert!(!format!("{source:?} {versions:?}").contains("a\\\"b"));
     }
 }

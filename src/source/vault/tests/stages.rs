@@ -170,7 +170,7 @@ async fn when_a_window_began_that_nobody_saw() {
         );
         let source = fake.source().await.window_start(start);
         let versions = source.fetch().await.unwrap();
-        versions.previous().unwrap().replaced().unwrap()
+        versions.previous().unwrap().replaced_at().unwrap()
     };
     assert_eq!(
         began(WindowStart::Lenient).await,
