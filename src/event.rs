@@ -41,6 +41,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{
     clock::Clock,
+    guard::log,
     keyring::{CutOff, KeyId},
     metrics::Meter,
     refresh::{RefreshError, Trigger},
@@ -299,7 +300,7 @@ impl Teller {
     }
 
     pub(crate) fn tell(&self, event: Event) {
-        event.log();
+        log(|| event.log());
         self.recent.note(&event);
         if let Event::WindowCutShort { .. } = event {
             self.meter.window_cut_short();

@@ -46,6 +46,12 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Fault> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|_| Fault::Panicked)
 }
 
+/// Writes to the log, which may panic: the subscriber is the user's, and tracing-subscriber's own writes to
+/// stderr where its file is full.
+pub(crate) fn log(f: impl FnOnce()) {
+    let _ = catch(f);
+}
+
 /// Runs all futures at once, in the caller's task, and returns what they return, in their order.
 pub(crate) async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     let mut running: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();

@@ -115,6 +115,75 @@ async fn a_wall_clock_that_steps_back_lengthens_no_window() {
     assert_eq!(world.ask(&old).await, REFUSED);
 }
 
+/// A clock set far ahead ends the window early, and set right again it lengthens none; current is not concerned.
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_steps_forward_and_back_costs_current_nothing() {
+    let world = World::new(Memory::new(doc(1))).await;
+    let signer = world.keyring.signer();
+    let old = token(&signer);
+    world.rotate(doc(2)).await;
+    let new = token(&signer);
+    world.clock.set_skew_millis(3_600_000);
+    assert_eq!(world.ask(&old).await, REFUSED);
+    assert_eq!(world.ask(&new).await, Ok(Stage::Current));
+    world.clock.set_skew_millis(-3_600_000);
+    assert_eq!(world.ask(&new).await, Ok(Stage::Current));
+    tokio::time::advance(WINDOW).await;
+    assert_eq!(world.ask(&old).await, REFUSED);
+    // Nor does it keep the next rotation away.
+    world.rotate(doc(3)).await;
+    assert_eq!(world.ask(&token(&signer)).await, Ok(Stage::Current));
+    assert_eq!(world.ask(&new).await, Ok(Stage::Previous));
+}
+
+/// The key between was never current here, and yet a replica that polled in time signs with it.
+#[tokio::test(start_paused = true)]
+async fn two_rotations_within_one_poll_trust_the_key_between() {
+    let world = World::new(Memory::new(doc(1))).await;
+    let mut events = world.keyring.subscribe();
+    let first = token(&world.keyring.signer());
+    world.store.rotate(doc(2));
+    let in_time = World::new(world.store.clone()).await;
+    let second = token(&in_time.keyring.signer());
+    assert_eq!(world.ask(&second).await, REFUSED, "no poll yet");
+    world.rotate(doc(3)).await;
+    assert_eq!(world.ask(&first).await, REFUSED);
+    assert_eq!(world.ask(&second).await, Ok(Stage::Previous));
+    let third = token(&world.keyring.signer());
+    assert_eq!(world.ask(&third).await, Ok(Stage::Current));
+    let cut = loop {
+        if let Event::WindowCutShort { version, .. } = events.next().await.unwrap() {
+            break version;
+        }
+    };
+    assert_eq!(cut, VersionId::new("1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_label_moved_to_and_fro_refuses_neither_key_and_lengthens_no_window() {
+    let version = |key: u32| Version::new(key.to_string(), doc(key));
+    let view = |current, previous| Versions::new(version(current)).with_previous(version(previous));
+    let store = Memory::new(doc(1));
+    store.set(Versions::new(version(1)));
+    let world = World::new(store).await;
+    let mut tokens = vec![token(&world.keyring.signer())];
+    for flip in 0..10 {
+        let (current, previous) = if flip % 2 == 0 { (2, 1) } else { (1, 2) };
+        world.store.set(view(current, previous));
+        assert!(world.keyring.refresh().await.unwrap().is_swapped());
+        tokens.push(token(&world.keyring.signer()));
+        for token in &tokens {
+            let stage = world.ask(token).await;
+            assert!(matches!(stage, Ok(Stage::Current | Stage::Previous)));
+        }
+    }
+    // Key 2 was replaced last; what was current in between has its window from then.
+    assert_eq!(world.ask(&tokens[1]).await, Ok(Stage::Previous));
+    tokio::time::advance(WINDOW).await;
+    assert_eq!(world.ask(&tokens[1]).await, REFUSED);
+    assert_eq!(world.ask(&tokens[0]).await, Ok(Stage::Current));
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_rotations_inside_one_window_end_the_oldest_key_and_say_so() {
     let world = World::new(Memory::new(doc(1))).await;

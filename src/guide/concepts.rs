@@ -70,7 +70,7 @@
 //! | | who knows | when |
 //! |---|---|---|
 //! | the window ends | every replica, each by its own clock | `overlap` after it saw the rotation; earlier where the store names a `not_after` |
-//! | another rotation of the same key | every replica | at once for the oldest: at most two keys overlap. `secrets_window_cut_short` says so |
+//! | another rotation of the same key | every replica | at once for the oldest: at most two keys overlap. `secrets_window_cut_short` says so. A version put on top of one that a probe refused is one, too: move back first |
 //! | the store withdraws the version | every replica, at its next refresh | a label, a version or a file is taken away: see [the runbook](super::runbooks::breach) of a breach |
 //! | [`Keyring::revoke`](crate::Keyring::revoke) | this process, for its life | at once, in requests that are under way too |
 //!

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     clock::{Clock, Now},
     event::{Event, Teller},
-    guard::catch,
+    guard::{catch, log},
     refresh::{RefreshError, Refreshed, Trigger},
     secrets::Secrets,
     snapshot::{Cell, Reader, Retired},
@@ -306,7 +306,7 @@ impl<T> Shared<T> {
             drop(old);
         };
         if catch(let_go).is_err() {
-            tracing::error!("secrets_bundle_panicked_in_drop");
+            log(|| tracing::error!("secrets_bundle_panicked_in_drop"));
         }
         self.events.tell_all(told);
         self.sample();

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock::Clock,
     event::{Event, Teller},
-    guard::{Fault, catch, guarded},
+    guard::{Fault, catch, guarded, log},
     keyring::{Keyring, Refused, Shared, StalePart, UnknownKey, ledger::Candidate},
     metrics::Meter,
     source::{
@@ -374,7 +374,7 @@ where
 
     fn invalidate_source(&self) {
         if catch(|| self.recipe.source.invalidate()).is_err() {
-            tracing::error!(source = self.source_name, "secrets_source_panicked");
+            log(|| tracing::error!(source = self.source_name, "secrets_source_panicked"));
         }
     }
 
@@ -398,7 +398,7 @@ where
 
     fn tell_source(&self, current: &VersionId) {
         if catch(|| self.recipe.source.published(current)).is_err() {
-            tracing::error!(source = self.source_name, "secrets_source_panicked");
+            log(|| tracing::error!(source = self.source_name, "secrets_source_panicked"));
         }
     }
 
@@ -406,7 +406,7 @@ where
         if let Some(on_swap) = &self.recipe.on_swap
             && catch(|| on_swap(old, new)).is_err()
         {
-            tracing::error!(source = self.source_name, "secrets_on_swap_panicked");
+            log(|| tracing::error!(source = self.source_name, "secrets_on_swap_panicked"));
         }
     }
 }

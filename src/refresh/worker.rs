@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     event::Event,
-    guard::{catch, guarded},
+    guard::{catch, guarded, log},
     keyring::{FLIP_INTERVAL, Failure, Keyring, LoopEnds, Reply, Request, Shared},
     metrics::Meter,
     snapshot::Retired,
@@ -353,7 +353,7 @@ where
             shared.sample();
         });
         if !unused.is_empty() && catch(|| self.source.drained(&unused, &in_use)).is_err() {
-            tracing::error!(source = self.source.name(), "secrets_source_panicked");
+            log(|| tracing::error!(source = self.source.name(), "secrets_source_panicked"));
         }
     }
 
@@ -432,7 +432,7 @@ async fn finished<F: Future + ?Sized>(running: &mut Option<Pin<Box<F>>>) -> F::O
 async fn next_change(source: Arc<BoxSource>, pause: Duration) {
     tokio::time::sleep(pause).await;
     if guarded(FAR, || source.changed()).await.is_err() {
-        tracing::error!(source = source.name(), "secrets_watch_ended");
+        log(|| tracing::error!(source = source.name(), "secrets_watch_ended"));
         pending().await
     }
 }

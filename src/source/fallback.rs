@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{BoxSource, Source, SourceError, SourceErrorKind, VersionId, Versions};
+use crate::guard::log;
 
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(4);
 
@@ -69,13 +70,15 @@ impl Fallback {
     async fn fetch_other(&self, error: SourceError) -> Result<Versions, SourceError> {
         match self.other.fetch().await {
             Ok(versions) => {
-                tracing::warn!(
-                    source = %self.primary.name(),
-                    fallback = %self.other.name(),
-                    kind = error.kind().as_str(),
-                    %error,
-                    "secrets_fallback_used"
-                );
+                log(|| {
+                    tracing::warn!(
+                        source = %self.primary.name(),
+                        fallback = %self.other.name(),
+                        kind = error.kind().as_str(),
+                        %error,
+                        "secrets_fallback_used"
+                    );
+                });
                 Ok(versions.degraded())
             }
             Err(other) => Err(SourceError::new(

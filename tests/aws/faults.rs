@@ -158,7 +158,7 @@ macro_rules! five_minutes_of {
 
 five_minutes_of! {
     hanging: Fault::Hang => TimedOut;
-    answers_after_a_minute: Fault::Delay(Duration::from_secs(60)) => TimedOut;
+    answers_after_half_a_minute: Fault::Delay(Duration::from_secs(30)) => TimedOut;
     connections_that_end: Fault::CutBeforeHead => Unavailable;
     heads_cut_off: Fault::CutInHead => Unavailable;
     bodies_cut_off: Fault::CutInBody => Unavailable;

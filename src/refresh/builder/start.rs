@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Builder, session};
 use crate::{
     event::{Event, Teller},
-    guard::catch,
+    guard::{catch, log},
     keyring::{Keyring, Settings, ledger::Windows},
     metrics::Meter,
     refresh::{
@@ -67,7 +67,7 @@ where
         let events = Teller::new(meter, self.clock.clone());
         let fetch_limit = self.recipe.fetch_limit;
         if catch(|| self.recipe.source.set_fetch_limit(fetch_limit)).is_err() {
-            tracing::error!("secrets_source_panicked");
+            log(|| tracing::error!("secrets_source_panicked"));
         }
         let mut refresher = Refresher::new(
             self.recipe,

@@ -3,7 +3,10 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
-use crate::source::{SourceError, SourceErrorKind, Version};
+use crate::{
+    guard::log,
+    source::{SourceError, SourceErrorKind, Version},
+};
 
 /// What gives away that a key is not only for verifying: a secret, and what is private in a pair.
 const SECRET_MEMBERS: [&str; 2] = ["k", "d"];
@@ -74,7 +77,7 @@ fn tell(place: &str, secret: &[&Value]) {
     };
     let first: Vec<String> = secret.iter().take(NAMED).map(name).collect();
     let keys = secret.len();
-    tracing::error!(source = place, keys, ?first, "secrets_jwks_secret_served");
+    log(|| tracing::error!(source = place, keys, ?first, "secrets_jwks_secret_served"));
 }
 
 /// Keys for encryption are none of our business.

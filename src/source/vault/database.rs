@@ -21,6 +21,7 @@ use super::{
     lease::{Credentials, Fate, Lease, revoke},
     session::seconds,
 };
+use crate::guard::log;
 
 /// After a rotation is due, the password is asked for again that soon, and then less and less
 /// often.
@@ -244,7 +245,9 @@ impl VaultDatabase {
         let over: Vec<VersionId> = lock(&leases.books).iter().filter_map(is_over).collect();
         for lease in over {
             if let Err(error) = revoke(&self.client, &lease).await {
-                tracing::warn!(source = self.name(), %lease, %error, "secrets_lease_not_revoked");
+                log(
+                    || tracing::warn!(source = self.name(), %lease, %error, "secrets_lease_not_revoked"),
+                );
                 if error.kind() != SourceErrorKind::PermissionDenied {
                     return;
                 }

@@ -16,6 +16,7 @@ use super::{
     http::{Answer, Http, Request, Token},
     pass::Pass,
 };
+use crate::guard::log;
 
 /// However short a token lives, the server is not asked more often than this.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -255,7 +256,7 @@ impl Session {
                 // It is unknown by now.
                 Err(error) if error.kind() == SourceErrorKind::PermissionDenied => {}
                 Err(error) => {
-                    tracing::warn!(server = %http, %error, "secrets_token_not_renewed");
+                    log(|| tracing::warn!(server = %http, %error, "secrets_token_not_renewed"));
                     self.set_life(state, Some(life.later()));
                     return Ok(());
                 }
@@ -267,7 +268,7 @@ impl Session {
         match self.obtain(state, http).await {
             Ok(_) => Ok(()),
             Err(error) if Instant::now() < life.ends => {
-                tracing::warn!(server = %http, %error, "secrets_token_not_renewed");
+                log(|| tracing::warn!(server = %http, %error, "secrets_token_not_renewed"));
                 self.set_life(state, Some(life.later()));
                 Ok(())
             }
@@ -286,7 +287,7 @@ impl Session {
             self.set_life(state, None);
             return Err(ended());
         }
-        tracing::warn!(server = %http, seconds = left.as_secs(), "secrets_token_ends");
+        log(|| tracing::warn!(server = %http, seconds = left.as_secs(), "secrets_token_ends"));
         self.set_life(
             state,
             Some(Life {
