@@ -38,7 +38,7 @@ def lines_for_tests(name):
 
 
 def row(part, count, run):
-    return f"{part:<16}{count:>6}{run:>6}{100 * run / count:>6.1f}"
+    return f"{part:<16}{count:>6}{run:>6}{100 * run / max(count, 1):>6.1f}"
 
 
 def main(report, limit, *parts):
@@ -54,7 +54,7 @@ def main(report, limit, *parts):
         sums[part][1] += len(lines) - len(missed)
         if missed:
             print(f"{name}: {len(missed)} of {len(lines)} not run:", *missed)
-    below = [part for part, (count, run) in sums.items() if 100 * run < float(limit) * count]
+    below = [part for part, (count, run) in sums.items() if 100 * run < float(limit) * max(count, 1)]
     if below:
         print(f"below {limit} %: {', '.join(below)}", file=sys.stderr)
     print(f"\n{'folder':<16}{'lines':>6}{'run':>6}{'%':>6}")
