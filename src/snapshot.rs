@@ -150,15 +150,6 @@ impl Trust {
     }
 }
 
-impl fmt::Debug for Trust {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trust")
-            .field("revoked", &self.is_revoked())
-            .field("ends", &self.has_deadline())
-            .finish()
-    }
-}
-
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(NEVER - 1)
 }
@@ -188,7 +179,7 @@ impl<T> Clone for Held<T> {
 }
 
 /// A verification key in the role it plays in one snapshot.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct TrustedKey {
     pub(crate) key: Arc<PreparedKey>,
     pub(crate) stage: Stage,

@@ -17,6 +17,7 @@ use support::{ask, token};
 use tower_secrets::{
     BuildError, Builder, JwtKey, KeyId, Keyring,
     clock::TokioClock,
+    keyring::SignErrorKind,
     source::{Memory, Stage, Version, Versions},
 };
 
@@ -281,4 +282,21 @@ async fn an_overlap_in_which_tokens_would_be_cut_off_is_refused() {
     );
     let alone = builder(&store).activation_delay(Duration::ZERO);
     assert!(alone.token_lifetime(11 * MINUTE).build().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_key_that_signs_the_error_says_what_is_missing() {
+    let store = Memory::new(doc(1));
+    let unnamed = Keyring::<App>::builder(store).build().await.unwrap();
+    let mut public: Value = serde_json::from_str(&private(1)).unwrap();
+    public["jwt"].as_object_mut().unwrap().remove("d");
+    let verifying = keyring(&Memory::new(public.to_string())).await;
+    for (keyring, kind, says) in [
+        (unnamed, SignErrorKind::NoKey, "`.jwt_key(..)`"),
+        (verifying, SignErrorKind::CannotSign, "public key"),
+    ] {
+        let error = keyring.signer().clone().sign(&json!({})).unwrap_err();
+        assert_eq!(error.kind(), kind);
+        assert!(error.to_string().contains(says), "{error}");
+    }
 }

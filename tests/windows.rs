@@ -15,9 +15,10 @@ use serde::Deserialize;
 use support::{ask, token};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_secrets::{
-    JwtKey, JwtRotationLayer, Keyring, RegisteredClaims, Secrets,
+    JwtKey, JwtRotationLayer, Keyring, RegisteredClaims, Secrets, SecretsLayer,
     clock::TokioClock,
     event::Event,
+    layer::Refusal,
     source::{Memory, Source, SourceError, SourceErrorKind, Stage, Version, VersionId, Versions},
 };
 
@@ -397,6 +398,21 @@ async fn a_previous_that_shares_the_key_of_current_can_be_revoked_without_an_out
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_stays_revoked_until_every_version_that_was_revoked_with_it_is_restored() {
+    let world = World::new(Memory::new(edited(1, 0))).await;
+    let first = world.keyring.current().version().clone();
+    let token = token(&world.keyring.signer());
+    let second = world.rotate(edited(1, 1)).await;
+    world.keyring.revoke(&first);
+    world.keyring.revoke(&second);
+    assert_eq!(world.ask(&token).await, REFUSED);
+    assert!(world.keyring.restore(&first));
+    assert_eq!(world.ask(&token).await, REFUSED);
+    assert!(world.keyring.restore(&second));
+    assert_eq!(world.ask(&token).await, Ok(Stage::Current));
+}
+
+#[tokio::test(start_paused = true)]
 async fn silence_of_the_store_is_a_503_only_where_the_user_set_a_limit() {
     let world = World::new(Memory::new(doc(1))).await;
     let good = token(&world.keyring.signer());
@@ -407,6 +423,17 @@ async fn silence_of_the_store_is_a_503_only_where_the_user_set_a_limit() {
     tokio::time::sleep(Duration::from_secs(320)).await;
     assert_eq!(world.ask(&good).await, Err(StatusCode::SERVICE_UNAVAILABLE));
     assert!(world.keyring.status().refuses);
+    // So does a layer that reads no token, in the form that its user chose.
+    let answer = SecretsLayer::new(world.keyring.clone())
+        .respond_with(|_: &Refusal| Response::new("later"))
+        .layer(service_fn(async |_: Request<()>| {
+            Ok::<_, Infallible>(Response::new("reached"))
+        }))
+        .oneshot(Request::new(()))
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(*answer.body(), "later");
     world.store.fail_next(0, error);
     world.keyring.refresh().await.unwrap();
     assert_eq!(world.ask(&good).await, Ok(Stage::Current));

@@ -10,7 +10,6 @@
 //! their check costs no more than the digest.
 
 use std::{
-    fmt,
     hash::{BuildHasherDefault, Hash, Hasher},
     sync::OnceLock,
 };
@@ -163,14 +162,6 @@ fn is_good(seen: &Verified, keys: &[TrustedKey], clock: &dyn Clock) -> bool {
     seen.validity.holds(clock.wall()) && key.is_some_and(|held| held.trust.holds_by(clock))
 }
 
-impl fmt::Debug for TokenCache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenCache")
-            .field("options", &self.options)
-            .finish_non_exhaustive()
-    }
-}
-
 /// One token under one policy. The policy is a part of its own, so that no digest has to be broken
 /// for two layers to be kept apart.
 #[derive(Clone, PartialEq, Eq)]
@@ -192,8 +183,7 @@ impl Key {
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let [a, b, c, d, e, f, g, h, ..] = self.digest;
-        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+        state.write(&self.digest);
     }
 }
 
@@ -206,13 +196,9 @@ impl Hasher for FirstBytes {
         self.0
     }
 
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
+    fn write(&mut self, digest: &[u8]) {
+        self.0 = digest
+            .first_chunk()
+            .map_or(0, |first| u64::from_le_bytes(*first));
     }
 }

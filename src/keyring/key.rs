@@ -231,15 +231,7 @@ impl<'de> de::Visitor<'de> for KeyVisitor {
         self.refuse("a number")
     }
 
-    fn visit_i128<E: de::Error>(self, _: i128) -> Result<JwtKey, E> {
-        self.refuse("a number")
-    }
-
     fn visit_u64<E: de::Error>(self, _: u64) -> Result<JwtKey, E> {
-        self.refuse("a number")
-    }
-
-    fn visit_u128<E: de::Error>(self, _: u128) -> Result<JwtKey, E> {
         self.refuse("a number")
     }
 
@@ -249,14 +241,6 @@ impl<'de> de::Visitor<'de> for KeyVisitor {
 
     fn visit_unit<E: de::Error>(self) -> Result<JwtKey, E> {
         self.refuse("null")
-    }
-
-    fn visit_none<E: de::Error>(self) -> Result<JwtKey, E> {
-        self.refuse("null")
-    }
-
-    fn visit_bytes<E: de::Error>(self, _: &[u8]) -> Result<JwtKey, E> {
-        self.refuse("bytes")
     }
 }
 

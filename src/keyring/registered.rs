@@ -335,6 +335,18 @@ mod tests {
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(7_900);
         let early = SystemTime::UNIX_EPOCH - Duration::from_secs(7);
         let claims = RegisteredClaims::new("s").expires_at(at).issued_at(early);
+        let claims = claims.not_before(at);
         assert_eq!((claims.exp(), claims.iat()), (7, Some(0)));
+        assert_eq!(claims.nbf(), Some(7));
+    }
+
+    #[test]
+    fn debug_shows_the_claims_by_their_names() {
+        let claims = RegisteredClaims::new("s").audience("a").audience("b");
+        assert_eq!(
+            format!("{claims:?}"),
+            "RegisteredClaims { iss: None, sub: Some(\"s\"), aud: [\"a\", \"b\"], exp: 0, nbf: None, \
+             iat: None, jti: None, scope: None, client_id: None }"
+        );
     }
 }

@@ -218,19 +218,6 @@ impl PreparedSessionKey {
     }
 }
 
-impl fmt::Debug for PreparedSessionKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            identity: _,
-            binding: _,
-            state: _,
-        } = self;
-        f.debug_struct("PreparedSessionKey")
-            .field("id", &self.id())
-            .finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -286,6 +273,12 @@ mod tests {
     }
 
     #[test]
+    fn it_is_read_from_a_document_that_is_parsed_already() {
+        let read: SessionKey = serde_json::from_value(SECRET.into()).unwrap();
+        assert_eq!(read.secret(), SECRET.as_bytes());
+    }
+
+    #[test]
     fn an_error_names_the_field_and_no_value() {
         #[derive(Debug, Deserialize)]
         #[expect(dead_code, reason = "only its parsing is of interest")]
@@ -299,6 +292,9 @@ mod tests {
                 "a session key as a string",
             ),
             (r#"{"session_key":70000}"#, "a session key as a string"),
+            (r#"{"session_key":-70000}"#, "a session key as a string"),
+            (r#"{"session_key":70000.5}"#, "a session key as a string"),
+            (r#"{"session_key":true}"#, "a session key as a string"),
             (r#"{"session_key":null}"#, "a session key as a string"),
         ] {
             let error = crate::refresh::parse::<App>(document.as_bytes()).unwrap_err();

@@ -46,7 +46,7 @@ struct Ring {
 }
 
 /// What the books say of the session keys.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct RingView {
     /// It seals ..
     pub(crate) current: Option<RingKey>,
@@ -62,7 +62,7 @@ pub(crate) struct RingView {
 }
 
 /// A session key in the ring.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct RingKey {
     pub(crate) key: Arc<PreparedSessionKey>,
     pub(crate) trust: Arc<Trust>,

@@ -153,11 +153,9 @@ mod tests {
             ("ab\t", 2),
             ("\u{7f}", 0),
         ] {
-            assert_eq!(
-                Realm::new(name).unwrap_err(),
-                InvalidRealm { at },
-                "{name:?}"
-            );
+            let error = Realm::new(name).unwrap_err();
+            assert_eq!(error, InvalidRealm { at }, "{name:?}");
+            assert!(error.to_string().contains(&format!("byte {at} ")));
         }
         assert!(Realm::new("").is_ok());
     }

@@ -285,6 +285,24 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_has_a_name_of_its_own() {
+        let kinds = [
+            RefusalKind::NoCredentials,
+            RefusalKind::InvalidRequest,
+            RefusalKind::InvalidToken(VerifyErrorKind::Expired),
+            RefusalKind::InsufficientScope,
+            RefusalKind::Stale,
+            RefusalKind::Misconfigured,
+        ];
+        let names = std::collections::HashSet::from(kinds.map(RefusalKind::as_str));
+        assert_eq!(names.len(), kinds.len());
+        // A client finds the same word in the challenge.
+        for kind in kinds {
+            assert!(kind.code().is_none_or(|code| code == kind.as_str()));
+        }
+    }
+
+    #[test]
     fn faults_of_the_server_challenge_nobody() {
         for (refusal, status) in [(Refusal::stale(), 503), (Refusal::no_jwt_key(), 500)] {
             assert_eq!(refusal.status(), status);

@@ -26,8 +26,8 @@ fn describe(error: &serde_json::Error, path: &str) -> String {
     let place = format!("line {} column {}", error.line(), error.column());
     match error.classify() {
         Category::Eof => format!("the JSON ends too early, at {place}"),
-        Category::Syntax => format!("the JSON is broken at {place}"),
-        Category::Io => format!("the document could not be read at {place}"),
+        // Bytes in memory give no error of the second kind.
+        Category::Syntax | Category::Io => format!("the JSON is broken at {place}"),
         Category::Data => {
             let what = without_values(&error.to_string());
             match path {
@@ -141,6 +141,10 @@ mod tests {
         assert!(error("{\"db\":").contains("ends too early"));
         assert!(error("{nope}").contains("broken at line 1"));
         assert!(error("[]").contains("expected"));
+        let twice = error(r#"{"mode":"Fast","mode":"Fast"}"#);
+        assert!(twice.starts_with("occurs twice, at line 1"), "{twice}");
+        let refused = parse::<std::num::NonZeroU8>(b"0").unwrap_err();
+        assert!(refused.starts_with("expected a nonzero u8"), "{refused}");
         assert!(error(r#"{"db":{"password":"x","port":1},"mode":"Fast"} x"#).contains("broken"));
     }
 

@@ -102,10 +102,6 @@ impl<'de> de::Visitor<'de> for JsonVisitor {
     fn visit_unit<E: de::Error>(self) -> Result<SecretJson, E> {
         Ok(null())
     }
-
-    fn visit_none<E: de::Error>(self) -> Result<SecretJson, E> {
-        Ok(null())
-    }
 }
 
 fn null() -> SecretJson {

@@ -69,3 +69,24 @@ impl<K: Hash + Eq + Clone, V> Remembered<K, V> {
         self.entries.entry(key).or_insert_with(value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_the_capacity_the_oldest_goes_that_is_not_to_be_kept() {
+        let mut remembered = Remembered::default();
+        let keep = |value: &usize| *value == 0;
+        for key in 0..CAPACITY {
+            remembered.get_or_insert(key, || key, keep);
+        }
+        // Entered again, so it is the newest, and its value stays.
+        assert_eq!(*remembered.get_or_insert(1, || 7, keep), 1);
+        remembered.get_or_insert(CAPACITY, || CAPACITY, keep);
+        assert_eq!(remembered.get(&0), Some(&0), "kept");
+        assert_eq!(remembered.get(&1), Some(&1), "newer");
+        assert_eq!(remembered.get(&2), None, "the oldest of the others");
+        assert_eq!(remembered.iter().count(), CAPACITY);
+    }
+}

@@ -185,6 +185,23 @@ fn a_member_named_twice_is_refused() {
 }
 
 #[test]
+fn members_that_say_nothing_here_are_passed_over_whatever_they_are() {
+    let jwk = ed().public_jwk;
+    let plain = one(&from_json(&jwk));
+    for value in [
+        json!(-1),
+        json!(1.5),
+        json!(7),
+        json!(true),
+        json!(null),
+        json!([{ "a": -1 }]),
+    ] {
+        let key = one(&from_json(&with(&jwk, "x-more", value)));
+        assert_eq!(key.identity(), plain.identity());
+    }
+}
+
+#[test]
 fn what_is_no_jwk_is_malformed() {
     let (p256, ed) = (&ec(Curve::P256).public_jwk, &ed().public_jwk);
     for jwk in [

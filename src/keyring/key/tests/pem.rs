@@ -158,6 +158,19 @@ fn pem_refusals_say_what_to_do() {
         ),
         (pem("PUBLIC KEY", b"junk"), KeyErrorKind::Malformed, "DER"),
         (
+            // An X25519 key, which signs nothing.
+            pem(
+                "PRIVATE KEY",
+                &[
+                    &b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x6e\x04\x22\x04\x20"[..],
+                    &[7; 32],
+                ]
+                .concat(),
+            ),
+            KeyErrorKind::Unsupported,
+            "the private key is not of type",
+        ),
+        (
             pem("OPENSSH PRIVATE KEY", b"x"),
             KeyErrorKind::Unsupported,
             "no key",

@@ -68,3 +68,21 @@ fn what_cannot_be_minted() {
         SignErrorKind::CannotSign
     );
 }
+
+#[test]
+fn what_a_type_says_when_it_does_not_serialise_is_below_the_error_and_not_in_it() {
+    struct Broken;
+
+    impl serde::Serialize for Broken {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("hunter2"))
+        }
+    }
+
+    let key = one(&JwtKey::from_secret(SECRET));
+    let error = key.mint(&Broken).unwrap_err();
+    assert_eq!(error.kind(), SignErrorKind::Claims);
+    assert!(!format!("{error} {error:?}").contains("hunter2"));
+    let below = std::error::Error::source(&error).unwrap();
+    assert!(below.to_string().contains("hunter2"));
+}
