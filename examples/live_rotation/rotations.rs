@@ -171,7 +171,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
 
     let seen = run.tally.seen();
     println!("\n{seen}");
-    let least = 10_000 * arguments.seconds.min(30) as usize / 30;
+    let least = 2_500 * arguments.seconds.min(30) as usize / 30;
     let faults = seen.faults(least, arguments.rotations as usize - 1);
     for fault in &faults {
         eprintln!("live_rotation: FAILED: {fault}");
