@@ -69,3 +69,24 @@ impl<K: Hash + Eq + Clone, V> Remembered<K, V> {
         self.entries.entry(key).or_insert_with(value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::matters, *};
+    use crate::snapshot::Trust;
+
+    #[test]
+    fn beyond_the_capacity_the_oldest_goes_that_does_not_matter() {
+        let mut memory = Remembered::default();
+        let held = Trust::open();
+        memory.get_or_insert(0, || held.clone(), matters);
+        memory.get_or_insert(1, Trust::open, matters).revoke();
+        for key in 2..=CAPACITY {
+            memory.get_or_insert(key, Trust::open, matters);
+        }
+        let forgotten: Vec<_> = (0..=CAPACITY)
+            .filter(|it| memory.get(it).is_none())
+            .collect();
+        assert_eq!(forgotten, [2]);
+    }
+}
