@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt;
 use serde::Deserialize;
 use tokio::time::Instant;
 use tower_secrets::{
@@ -544,6 +545,10 @@ async fn the_status_tells_ages_by_stage() {
     assert_eq!(status.current.age, Some(11 * SECOND));
     assert_eq!(status.previous.unwrap().age, Some(11 * SECOND));
     assert_eq!(status.pending.unwrap().age, Some(SECOND));
+    // It is the same one beside another view.
+    store.drop_previous();
+    keyring.refresh().await.unwrap();
+    assert_eq!(keyring.status().pending.unwrap().age, Some(SECOND));
 }
 
 #[tokio::test(start_paused = true)]
@@ -629,6 +634,13 @@ async fn a_pending_version_makes_the_loop_poll_faster_where_asked() {
     assert_eq!(reloaded(&mut events).await.1, Trigger::Timer);
     assert!(flip.elapsed() <= Duration::from_secs(5));
     assert!(keyring.status().pending.is_none());
+    // One that stays is no rotation under way.
+    store.stage_pending(doc("three"));
+    keyring.refresh().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(610)).await;
+    let before = store.fetches();
+    tokio::time::sleep(Duration::from_secs(3000)).await;
+    assert!(store.fetches() - before <= 12);
 }
 
 #[tokio::test(start_paused = true)]
@@ -781,8 +793,11 @@ async fn staleness_is_told_once_and_ends_with_an_answer() {
         _ => None,
     };
     let age = event(&mut events, stale).await;
-    assert!(age > Duration::from_secs(600) && start.elapsed() < Duration::from_secs(610));
+    assert!(age > Duration::from_secs(600) && start.elapsed() < Duration::from_secs(601));
     assert!(keyring.status().is_stale);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let mut more = std::iter::from_fn(|| events.next().now_or_never().flatten());
+    assert!(more.all(|event| stale(event).is_none()));
     store.fail_next(0, down());
     keyring.refresh().await.unwrap();
     assert!(!keyring.status().is_stale && !keyring.status().refuses);

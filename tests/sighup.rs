@@ -79,4 +79,9 @@ async fn bursts_cost_at_most_two_fetches_and_an_early_signal_counts_as_one() {
         }
     }
     assert_eq!(keyring.current().key, "three");
+    // The next waits for its turn.
+    let before = std::time::Instant::now();
+    hang_up(1);
+    while !matches!(events.next().await, Some(Event::ReloadRequested { .. })) {}
+    assert!(before.elapsed() > Duration::from_millis(500));
 }

@@ -223,7 +223,7 @@ impl<T: Send + Sync + 'static> Keyring<T> {
     /// Whether the refresh loop has ended.
     #[cfg(feature = "admin")]
     pub(crate) fn is_stopped(&self) -> bool {
-        *self.shared.stop.borrow() || self.shared.done.has_changed().is_err()
+        self.shared.done.has_changed().is_err()
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared<T>> {

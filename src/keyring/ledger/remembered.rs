@@ -72,7 +72,8 @@ impl<K: Hash + Eq + Clone, V> Remembered<K, V> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::matters, *};
+    use crate::snapshot::Trust;
 
     #[test]
     fn beyond_the_capacity_the_oldest_goes_that_is_not_to_be_kept() {
@@ -88,5 +89,20 @@ mod tests {
         assert_eq!(remembered.get(&1), Some(&1), "newer");
         assert_eq!(remembered.get(&2), None, "the oldest of the others");
         assert_eq!(remembered.iter().count(), CAPACITY);
+    }
+
+    #[test]
+    fn a_trust_that_is_held_or_revoked_is_not_forgotten() {
+        let mut memory = Remembered::default();
+        let held = Trust::open();
+        memory.get_or_insert(0, || held.clone(), matters);
+        memory.get_or_insert(1, Trust::open, matters).revoke();
+        for key in 2..=CAPACITY {
+            memory.get_or_insert(key, Trust::open, matters);
+        }
+        let forgotten: Vec<_> = (0..=CAPACITY)
+            .filter(|it| memory.get(it).is_none())
+            .collect();
+        assert_eq!(forgotten, [2]);
     }
 }

@@ -177,7 +177,7 @@ impl Sessions {
             record.trust.end_after(now, rest);
         }
         record.limit(previous.not_after, now);
-        let is_over = record.was_cut || !record.trust.holds(now);
+        let is_over = !record.trust.holds(now);
         let held = RingKey {
             trust: record.trust.clone(),
             key,

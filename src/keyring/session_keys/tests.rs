@@ -8,11 +8,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use futures::FutureExt;
 use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::*;
-use crate::{Keyring, SessionKey, clock::Now, source::Memory};
+use crate::{
+    Keyring, SessionKey,
+    clock::Now,
+    event::Event,
+    source::{Memory, Version, Versions},
+};
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 const WINDOW_HOURS: u64 = 24;
@@ -94,20 +100,29 @@ impl Model {
     }
 }
 
-async fn run(acts: Vec<Act>) {
-    let (source, hands) = (Memory::new(bundle(NAMES[0], 0)), Hands::default());
-    let keyring = Keyring::<App>::builder(source.clone())
+async fn keyring(source: &Memory, hands: &Hands) -> Keyring<App> {
+    let builder = Keyring::<App>::builder(source.clone())
         .session_key(|app| &app.session_key)
         .activation_delay(Duration::ZERO)
-        .clock(hands.clone())
-        .build()
-        .await
-        .unwrap();
+        .clock(hands.clone());
+    builder.build().await.unwrap()
+}
+
+fn identity(name: &str) -> [u8; 32] {
+    let key = SessionKey::from_secret(secret(name)).unwrap();
+    *key.prepare().unwrap().identity()
+}
+
+fn opens(keys: &SessionKeys, identity: &[u8; 32]) -> bool {
+    let opened = keys.find(|key| (key.identity() == identity).then_some(()));
+    opened.is_some()
+}
+
+async fn run(acts: Vec<Act>) {
+    let (source, hands) = (Memory::new(bundle(NAMES[0], 0)), Hands::default());
+    let keyring = keyring(&source, &hands).await;
     let keys = keyring.session_keys().unwrap();
-    let identities = NAMES.map(|name| {
-        let key = SessionKey::from_secret(secret(name)).unwrap();
-        *key.prepare().unwrap().identity()
-    });
+    let identities = NAMES.map(identity);
     let mut model = Model {
         now: 0,
         current: NAMES[0],
@@ -140,8 +155,8 @@ async fn run(acts: Vec<Act>) {
         keyring.refresh().await.unwrap();
         let sealing = keys.sealing().map(|key| *key.identity());
         for (name, identity) in NAMES.iter().zip(identities) {
-            let opens = keys.find(|key| (*key.identity() == identity).then_some(()));
-            assert_eq!(opens.is_some(), model.opens(name), "{name} after {act:?}");
+            let opens = opens(&keys, &identity);
+            assert_eq!(opens, model.opens(name), "{name} after {act:?}");
             let seals = *name == model.current && !model.current_is_revoked;
             assert_eq!(sealing == Some(identity), seals, "{name} after {act:?}");
             let is_cut = keys.was_cut(&identity);
@@ -159,5 +174,70 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.unwrap().block_on(run(acts));
+    }
+}
+
+fn version(name: &str) -> Version {
+    Version::new(name, bundle(name, 0))
+}
+
+#[tokio::test]
+async fn a_flip_that_was_not_seen_opens_one_window() {
+    let (source, hands) = (Memory::new(bundle("a", 0)), Hands::default());
+    let keyring = keyring(&source, &hands).await;
+    let keys = keyring.session_keys().unwrap();
+    source.stage_pending(bundle("b", 0));
+    keyring.refresh().await.unwrap();
+    // The key was pending; the window is a whole one, and a later view does not begin it anew.
+    hands.0.store(12, Ordering::Relaxed);
+    for current in ["c", "d"] {
+        source.set(Versions::new(version(current)).with_previous(version("b")));
+        keyring.refresh().await.unwrap();
+        hands.0.fetch_add(WINDOW_HOURS / 2, Ordering::Relaxed);
+        assert_eq!(opens(&keys, &identity("b")), current == "c");
+    }
+}
+
+#[tokio::test]
+async fn a_withdrawal_is_told_once_of_each_version() {
+    let (source, hands) = (Memory::new(bundle("a", 0)), Hands::default());
+    let keyring = keyring(&source, &hands).await;
+    for name in ["b", "c"] {
+        source.rotate(bundle(name, 0));
+        keyring.refresh().await.unwrap();
+    }
+    let mut events = keyring.subscribe();
+    source.drop_previous();
+    keyring.refresh().await.unwrap();
+    let told = std::iter::from_fn(|| events.next().now_or_never().flatten());
+    let withdrawn = told.filter_map(|event| match event {
+        Event::PreviousWithdrawn { version } => Some(version.to_string()),
+        _ => None,
+    });
+    let mut withdrawn: Vec<_> = withdrawn.collect();
+    withdrawn.sort();
+    assert_eq!(withdrawn, ["1", "2"]);
+}
+
+#[tokio::test]
+async fn what_the_store_ended_stays_so_after_any_number_of_rotations() {
+    let (source, hands) = (Memory::new(bundle("a", 0)), Hands::default());
+    let keyring = keyring(&source, &hands).await;
+    let keys = keyring.session_keys().unwrap();
+    source.rotate(bundle("b", 0));
+    keyring.refresh().await.unwrap();
+    source.drop_previous();
+    keyring.refresh().await.unwrap();
+    let until = hands.wall() + Duration::from_secs(3600);
+    source.set(Versions::new(version("c")).with_previous(version("b").not_after(until)));
+    keyring.refresh().await.unwrap();
+    hands.0.store(2, Ordering::Relaxed);
+    // More than are remembered.
+    for count in 0..1100 {
+        source.rotate(bundle(&count.to_string(), 0));
+        keyring.refresh().await.unwrap();
+    }
+    for name in ["a", "b"] {
+        assert!(keys.was_cut(&identity(name)), "{name}");
     }
 }

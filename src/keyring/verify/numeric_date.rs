@@ -130,3 +130,16 @@ impl Visitor<'_> for NumberVisitor {
         NumericDate::from_f64(seconds).ok_or_else(|| E::custom("a time that no clock can show"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fractions_count() {
+        let date = NumericDate::from_f64(1.25);
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_millis(500);
+        let rest = date.map(|date| date.since(wall));
+        assert_eq!(rest, Some(Duration::from_millis(750)));
+    }
+}

@@ -158,6 +158,11 @@ fn the_type_is_that_of_a_jwt_unless_others_are_asked_for() {
         (r#","typ":"JWT ""#, Err(Unsupported), Err(Unsupported)),
         (r#","typ":"text/jwt""#, Err(Unsupported), Err(Unsupported)),
         (
+            r#","typ":"application-jwt""#,
+            Err(Unsupported),
+            Err(Unsupported),
+        ),
+        (
             r#","typ":"application/""#,
             Err(Unsupported),
             Err(Unsupported),
