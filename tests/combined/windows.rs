@@ -424,6 +424,19 @@ async fn a_value_revoked_while_in_use_is_not_sent_after_its_rotation() {
     let world = World::new().await;
     world.keyring.revoke(&"db=1,jwt=1".into());
     world.rotate_db("two").await;
+    for edition in 2..=3 {
+        let previous = world.keyring.current().previous();
+        assert!(previous.is_none_or(|it| it.db.password != "one"));
+        world.rotate_jwt(edition).await;
+    }
+    assert_eq!(world.ask(&world.token()).await, Ok(Stage::Current));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_revoked_while_in_use_condemns_nothing_before_its_rotation() {
+    let world = World::new().await;
+    world.keyring.revoke(&"db=1,jwt=1".into());
+    world.rotate_db("two").await;
     assert_eq!(world.previous(), None);
     // The key that was revoked with it is in use still ..
     world.rotate_db("three").await;
