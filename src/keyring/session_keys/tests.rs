@@ -229,7 +229,7 @@ async fn what_the_store_ended_stays_so_after_any_number_of_rotations() {
     source.drop_previous();
     keyring.refresh().await.unwrap();
     let until = hands.wall() + Duration::from_secs(3600);
-    source.set(Versions::new(version("c")).with_previous(version("b").not_after(until)));
+    source.set(Versions::new(version("c")).with_previous(version("b").with_not_after(until)));
     keyring.refresh().await.unwrap();
     hands.0.store(2, Ordering::Relaxed);
     // More than are remembered.
