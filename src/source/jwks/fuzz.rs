@@ -155,7 +155,8 @@ fn issuer(text: &[u8]) {
         return;
     };
     url(text);
-    let Ok(places) = well_known(text) else {
+    // Of another scheme nothing is asked, wherever its places would be.
+    let (Ok(_), Ok(places)) = (checked(text, true), well_known(text)) else {
         return;
     };
     let host = |text: &str| {
