@@ -17,6 +17,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_secrets::{
     JwtKey, JwtRotationLayer, Keyring, Parts, Probe, RegisteredClaims, SecretsLayer, SessionKey,
     clock::TokioClock,
+    layer::RequireScopes,
     source::{Fallback, Memory, Source, SourceError, SourceErrorKind, Stage, Version, Versions},
 };
 
@@ -216,10 +217,17 @@ async fn nothing_that_is_shown_holds_a_value() {
         &Probe::new("p", |_: Arc<App>| async { Ok::<_, String>(()) }),
     );
     said.debug("Parts", &Parts::default());
-    said.debug("SecretsLayer", &SecretsLayer::new(keyring.clone()));
+    let pinning = SecretsLayer::new(keyring.clone());
+    said.debug("SecretsLayer", &pinning);
+    said.debug("PinSecrets", &pinning.layer(()));
+    drop(pinning);
 
     let layer = JwtRotationLayer::new(keyring.clone());
     said.debug("JwtRotationLayer", &layer);
+    said.debug("JwtRotation", &layer.layer(()));
+    let scopes = RequireScopes::new(["tools:call"]).unwrap();
+    said.debug("RequireScopes", &scopes);
+    said.debug("RequireScopes around a service", &scopes.layer(()));
     let inner = service_fn(async |request: Request<()>| {
         Ok::<_, std::convert::Infallible>(Response::new(format!("{:?}", request.extensions())))
     });
