@@ -17,7 +17,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_secrets::{
     JwtKey, JwtRotationLayer, Keyring, RegisteredClaims, Secrets, SecretsLayer,
     clock::TokioClock,
-    event::Event,
+    event::{Event, Events},
     layer::Refusal,
     source::{Memory, Source, SourceError, SourceErrorKind, Stage, Version, VersionId, Versions},
 };
@@ -138,6 +138,15 @@ async fn a_wall_clock_that_steps_forward_and_back_costs_current_nothing() {
 }
 
 /// The key between was never current here, and yet a replica that polled in time signs with it.
+/// The version whose window gave way to a newer one's.
+async fn cut_short(events: &mut Events) -> VersionId {
+    loop {
+        if let Event::WindowCutShort { version, .. } = events.next().await.unwrap() {
+            return version;
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_rotations_within_one_poll_trust_the_key_between() {
     let world = World::new(Memory::new(doc(1))).await;
@@ -152,12 +161,7 @@ async fn two_rotations_within_one_poll_trust_the_key_between() {
     assert_eq!(world.ask(&second).await, Ok(Stage::Previous));
     let third = token(&world.keyring.signer());
     assert_eq!(world.ask(&third).await, Ok(Stage::Current));
-    let cut = loop {
-        if let Event::WindowCutShort { version, .. } = events.next().await.unwrap() {
-            break version;
-        }
-    };
-    assert_eq!(cut, VersionId::new("1"));
+    assert_eq!(cut_short(&mut events).await, VersionId::new("1"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,12 +200,7 @@ async fn two_rotations_inside_one_window_end_the_oldest_key_and_say_so() {
     world.rotate(doc(3)).await;
     assert_eq!(world.ask(&first).await, REFUSED);
     assert_eq!(world.ask(&second).await, Ok(Stage::Previous));
-    let cut = loop {
-        if let Event::WindowCutShort { version, .. } = events.next().await.unwrap() {
-            break version;
-        }
-    };
-    assert_eq!(cut, VersionId::new("1"));
+    assert_eq!(cut_short(&mut events).await, VersionId::new("1"));
 }
 
 #[tokio::test(start_paused = true)]

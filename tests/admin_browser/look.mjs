@@ -9,6 +9,8 @@ const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const program = readFileSync(new URL('program', import.meta.url), 'utf8').trim();
 const browser = await puppeteer.launch({
   executablePath: program,
+  // It ends when the pipe does, however this program ends.
+  pipe: true,
   args: ['--no-sandbox', '--disable-background-networking', '--disable-dev-shm-usage', '--disable-gpu'],
 });
 const page = await browser.newPage();
