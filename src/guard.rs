@@ -52,6 +52,13 @@ pub(crate) fn log(f: impl FnOnce()) {
     let _ = catch(f);
 }
 
+/// Drops what is the user's; a bundle, or what holds it.
+pub(crate) fn let_go(f: impl FnOnce()) {
+    if catch(f).is_err() {
+        log(|| tracing::error!("secrets_bundle_panicked_in_drop"));
+    }
+}
+
 /// Runs all futures at once, in the caller's task, and returns what they return, in their order.
 pub(crate) async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     let mut running: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();

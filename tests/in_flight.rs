@@ -81,7 +81,15 @@ async fn it_has_drained_when_its_window_is_over_and_its_last_holder_is_gone() {
             InUse::Held { holders: 2 },
         ]
     );
-    assert!(status.safe_to_revoke().is_err());
+    let reasons = status.safe_to_revoke().unwrap_err();
+    let texts: Vec<_> = reasons.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            format!("version {first}: it is trusted for 1000 s more"),
+            format!("version {first}: it is held 2 times by requests that began with it"),
+        ]
+    );
 
     let begin = Instant::now();
     let drained = tokio::spawn({
@@ -177,6 +185,15 @@ async fn a_bundle_kept_beyond_its_request_and_a_late_call_upstream_are_seen() {
     assert_eq!(
         uses(&keyring.status(), &first),
         [InUse::PreparedResource, InUse::TriedUpstream { ago }]
+    );
+    let texts = uses(&keyring.status(), &first);
+    let texts: Vec<_> = texts.iter().map(InUse::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            "a resource prepared from it is not closed",
+            "an upstream was called with it 61 s ago",
+        ]
     );
     // No request needs it: that much is true.
     keyring.drained(&first).await.unwrap();

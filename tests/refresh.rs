@@ -521,6 +521,9 @@ async fn settings_that_contradict_each_other_are_refused_with_the_numbers() {
         let error = refused.build().await.unwrap_err().to_string();
         assert!(error.contains("refresh_every is"), "{error}");
     }
+    let never = builder(Memory::new(doc("one"))).refresh_while_pending(Duration::ZERO);
+    let error = never.build().await.unwrap_err().to_string();
+    assert!(error.contains("refresh_while_pending is zero"), "{error}");
     let error = builder(Memory::new(doc("one")))
         .refuse_after(Duration::from_secs(2999))
         .build()
@@ -617,6 +620,29 @@ async fn the_source_itself_can_ask() {
     let mut events = keyring.subscribe();
     store.rotate(doc("two"));
     assert_eq!(reloaded(&mut events).await, (2, Trigger::Change));
+}
+
+struct BrokenWatch(Memory);
+
+impl Source for BrokenWatch {
+    async fn fetch(&self) -> Result<Versions, SourceError> {
+        self.0.fetch().await
+    }
+
+    async fn changed(&self) {
+        panic!("on purpose")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_panics_leaves_the_interval() {
+    let store = Memory::new(doc("one"));
+    let keyring = builder(BrokenWatch(store.clone())).build().await.unwrap();
+    let mut events = keyring.subscribe();
+    for (generation, key) in [(2, "two"), (3, "three")] {
+        store.rotate(doc(key));
+        assert_eq!(reloaded(&mut events).await, (generation, Trigger::Timer));
+    }
 }
 
 #[tokio::test(start_paused = true)]

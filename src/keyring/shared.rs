@@ -25,7 +25,7 @@ use super::{
 use crate::{
     clock::{Clock, Now},
     event::{Event, Teller},
-    guard::{catch, log},
+    guard::let_go,
     refresh::{RefreshError, Refreshed, Trigger},
     secrets::Secrets,
     snapshot::{Cell, Reader, Retired},
@@ -203,8 +203,10 @@ impl<T> Shared<T> {
 
     /// Publishes a proved view and returns its generation.
     pub(crate) fn accept(&self, candidate: Candidate<T>) -> u64 {
-        self.change(|ledger, now| Some(ledger.accept(candidate, now)))
-            .unwrap_or_default()
+        let offered = candidate.bundles();
+        let generation = self.change(|ledger, now| Some(ledger.accept(candidate, now)));
+        offered.into_iter().for_each(|it| let_go(|| drop(it)));
+        generation.unwrap_or_default()
     }
 
     /// Drops previous although the new current was refused.
@@ -287,6 +289,8 @@ impl<T> Shared<T> {
     fn change(&self, how: impl FnOnce(&mut Ledger<T>, Now) -> Option<Vec<Event>>) -> Option<u64> {
         let now = self.clock.now();
         let mut books = self.books();
+        // A bundle's `Drop` is not ours: it may panic, or ask the keyring. So none is dropped under the lock.
+        let before = books.ledger.bundles();
         let told = how(&mut books.ledger, now)?;
         books.generation += 1;
         let generation = books.generation;
@@ -300,14 +304,12 @@ impl<T> Shared<T> {
         books.in_flight.replaced(&old, &current, now);
         drop(books);
         self.changes.send_replace(());
-        // Perhaps the last reader: what the old bundle owns is dropped outside of the lock.
-        let let_go = || {
+        // Perhaps the last holders.
+        let_go(|| {
             old.tokens.clear();
             drop(old);
-        };
-        if catch(let_go).is_err() {
-            log(|| tracing::error!("secrets_bundle_panicked_in_drop"));
-        }
+        });
+        before.into_iter().for_each(|it| let_go(|| drop(it)));
         self.events.tell_all(told);
         self.sample();
         Some(generation)

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock::Clock,
     event::{Event, Teller},
-    guard::{Fault, catch, guarded, log},
+    guard::{Fault, catch, guarded, let_go, log},
     keyring::{Keyring, Refused, Shared, StalePart, UnknownKey, ledger::Candidate},
     metrics::Meter,
     source::{
@@ -230,6 +230,7 @@ where
         if !same_current {
             self.tell_swap(&old, &bundle);
         }
+        let_go(|| drop(old));
         let swapped = Refreshed::Swapped {
             generation,
             version: version.clone(),

@@ -5,13 +5,14 @@ use serde_json::json;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_secrets::{
     Claims, JwtKey, JwtRotationLayer, Keyring, Secrets, SecretsLayer, VerifyErrorKind,
+    clock::TokioClock,
     layer::{Issuer, Refusal, RefusalKind},
     provider::IdentityProvider,
-    source::{Jwks, Memory, Stage},
+    source::{Jwks, Memory, SourceError, SourceErrorKind, Stage},
 };
 
 use crate::{
-    ask_layer, builder,
+    SECOND, ask_layer, builder,
     idp::{Answer, KeyServer, SigningKey, set},
 };
 
@@ -242,6 +243,49 @@ async fn an_id_token_is_no_access_token() {
         assert_eq!(refusal(&layer, &token).await, kind);
         assert!(ask_layer(&lax, &token).await.is_ok());
     }
+}
+
+#[tokio::test]
+async fn an_issuer_has_rules_of_its_own() {
+    let login = Idp::new("1").await;
+    let issuer = Issuer::new(LOGIN, login.keyring.clone())
+        .audience(OURS)
+        .subject("alice")
+        .required_claim("token_use", "access");
+    let layer = JwtRotationLayer::new(app().await).trust(issuer);
+    for (sub, token_use, wrong) in [
+        ("alice", "access", None),
+        ("bob", "access", Some(VerifyErrorKind::WrongSubject)),
+        ("alice", "id", Some(VerifyErrorKind::WrongUse)),
+    ] {
+        let claims = json!({ "iss": LOGIN, "aud": OURS, "sub": sub, "token_use": token_use });
+        let token = login.key.token(claims);
+        match wrong {
+            None => assert!(ask_layer(&layer, &token).await.is_ok()),
+            Some(kind) => {
+                let kind = RefusalKind::InvalidToken(kind);
+                assert_eq!(refusal(&layer, &token).await, kind);
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_issuer_whose_keys_are_too_old_judges_nothing() {
+    let key = SigningKey::new("1");
+    let source = Memory::new(set(&[&key]));
+    let stale_after = 36_000 * SECOND;
+    let keyring = builder(source.clone())
+        .refuse_after(stale_after)
+        .clock(TokioClock::new());
+    let issuer = Issuer::new(LOGIN, keyring.build().await.unwrap()).audience(OURS);
+    let layer = JwtRotationLayer::new(app().await).trust(issuer);
+    let token = key.token(json!({ "iss": LOGIN, "aud": OURS, "exp": 4_000_000_000_u64 }));
+    assert!(ask_layer(&layer, &token).await.is_ok());
+    let down = SourceError::new(SourceErrorKind::Unavailable, "down");
+    source.fail_next(usize::MAX, down);
+    tokio::time::sleep(stale_after + SECOND).await;
+    assert_eq!(refusal(&layer, &token).await, RefusalKind::Stale);
 }
 
 #[tokio::test]

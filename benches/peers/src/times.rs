@@ -23,6 +23,7 @@ const SEEN: [Option<f64>; 4] = [None, Some(0.8), Some(0.6), Some(0.6)];
 const FLOOD: f64 = 1.10;
 
 const ALONE: &str = "signature alone, key prepared (aws-lc-rs), no HTTP";
+const IN_LAYER: &str = "the same, by a layer that does nothing else";
 const OURS_UNSEEN: &str = "**ours**, token not seen before, cache off";
 const OURS_UNSEEN_CACHE_ON: &str = "**ours**, token not seen before, cache on and full";
 const OURS_SEEN: &str = "**ours**, token seen before";
@@ -102,6 +103,7 @@ fn contenders(setup: &Setup, backend: Backend, ring: &Ring) -> Vec<(From, Conten
     let alone = bare::signature(setup, ring.clone().from(0.1));
     let mut all = vec![
         (From::Nothing, Contender::new(ALONE, alone)),
+        guarded(IN_LAYER, bare::signature_in_layer(setup), 0.15),
         guarded(OURS_UNSEEN, ours::router(setup, Cache::Off), 0.2),
     ];
     // A digest costs as much as an HMAC: there is no cache for secrets.
@@ -198,6 +200,14 @@ fn print_verdicts(rows: &[Row], judge: &mut Judge) {
     let mut table = Table::new(
         "ratio to the signature alone",
         Algorithm::ALL.map(Algorithm::name),
+    );
+    let in_layer = medians(IN_LAYER);
+    table.row(
+        IN_LAYER,
+        (0..4).map(|i| match (in_layer[i], alone[i]) {
+            (Some(in_layer), Some(alone)) => format!("{:.3}", in_layer / alone),
+            _ => report::none(),
+        }),
     );
     let targets = [
         (OURS_UNSEEN, UNSEEN),

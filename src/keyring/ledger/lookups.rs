@@ -1,8 +1,8 @@
 //! What the books say: for the next snapshot, for the status, and for whoever waits.
 
-use std::{sync::Arc, time::Duration};
+use std::{iter, sync::Arc, time::Duration};
 
-use super::Ledger;
+use super::{Beside, Candidate, Ledger};
 use crate::{
     clock::Now,
     keyring::{
@@ -13,7 +13,32 @@ use crate::{
     source::VersionId,
 };
 
+impl<T> Candidate<T> {
+    /// All bundles, each for whoever must be the last to hold it.
+    pub(crate) fn bundles(&self) -> Vec<Arc<T>> {
+        let side = self.key_side.as_ref().map(|side| &side.previous);
+        let beside = [&self.previous, &self.pending].into_iter().chain(side);
+        let beside = beside.filter_map(|stage| match stage {
+            Beside::Proved(proved) => proved.bundle.clone(),
+            _ => None,
+        });
+        self.current
+            .bundle
+            .clone()
+            .into_iter()
+            .chain(beside)
+            .collect()
+    }
+}
+
 impl<T> Ledger<T> {
+    /// The same of the books.
+    pub(crate) fn bundles(&self) -> Vec<Arc<T>> {
+        let beside = self.previous.iter().chain(&self.pending_bundle);
+        let held = iter::once(&self.current).chain(beside);
+        held.map(|held| held.bundle.clone()).collect()
+    }
+
     /// The keys of the next snapshot, in the order they are tried.
     pub(crate) fn trusted_keys(&self, now: Now) -> Box<[TrustedKey]> {
         let beside = self.replaced.iter().chain(&self.pending_keys);
