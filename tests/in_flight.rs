@@ -202,7 +202,7 @@ async fn a_bundle_kept_beyond_its_request_and_a_late_call_upstream_are_seen() {
         uses(&keyring.status(), &first),
         [InUse::TriedUpstream { ago }]
     );
-    tokio::time::advance(OVERLAP).await;
+    tokio::time::advance(OVERLAP - ago).await;
     assert_eq!(keyring.status().safe_to_revoke(), Ok(()));
 }
 
@@ -231,6 +231,7 @@ async fn a_process_that_cannot_reach_the_store_says_no() {
 async fn what_came_back_is_not_replaced_and_the_memory_is_bounded() {
     let store = Memory::new(doc(1));
     let keyring = keyring(&store).await;
+    let held = keyring.current();
     for key in 2..100 {
         rotate(&store, &keyring, key).await;
     }
@@ -240,6 +241,15 @@ async fn what_came_back_is_not_replaced_and_the_memory_is_bounded() {
     let not_before = newest.replaced_at.unwrap() + OVERLAP;
     assert_eq!(newest.revoke_upstream_not_before, Some(not_before));
     assert!(status.replaced.iter().all(|it| it.id != status.current.id));
+    // What is held is not forgotten, however long ago it was.
+    for key in 100..1200 {
+        rotate(&store, &keyring, key).await;
+    }
+    let first = held.version().clone();
+    assert!(keyring.drained(&first).now_or_never().is_none());
+    drop(held);
+    rotate(&store, &keyring, 1200).await;
+    keyring.drained(&first).await.unwrap_err();
 }
 
 #[derive(Deserialize)]

@@ -814,6 +814,10 @@ async fn staleness_is_told_once_and_ends_with_an_answer() {
     let mut events = keyring.subscribe();
     store.fail_next(usize::MAX, down());
     let start = Instant::now();
+    let limit = Duration::from_secs(600);
+    tokio::time::sleep_until(start + limit).await;
+    let status = keyring.status();
+    assert!(status.staleness == limit && !status.is_stale, "{status:?}");
     let stale = |event: Event| match event {
         Event::Stale { age, .. } => Some(age),
         _ => None,

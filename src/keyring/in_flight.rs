@@ -261,14 +261,13 @@ impl<T> Shared<T> {
     /// Whether this process has seen a version and not forgotten it.
     #[cfg(feature = "admin")]
     pub(crate) fn knows(&self, version: &VersionId) -> bool {
-        let books = self.books();
-        books.ledger.knows(version) || books.in_flight.holders(version) > 0
+        self.books().ledger.knows(version)
     }
 
     /// What uses a version now; `None` for one that is not known.
     fn uses_of(&self, version: &VersionId, now: Now) -> Option<Vec<InUse>> {
         let books = self.books();
-        let known = books.ledger.knows(version) || books.in_flight.holders(version) > 0;
+        let known = books.ledger.knows(version);
         known.then(|| uses_of(&books.ledger, &books.in_flight, version, now))
     }
 

@@ -26,6 +26,8 @@ pub use in_flight::{InUse, ReplacedStatus, UnknownVersion};
 mod authority;
 pub(crate) use authority::{Authority, Judged};
 mod refusals;
+#[cfg(test)]
+mod refusals_tests;
 pub(crate) use refusals::{FLIP_INTERVAL, FlipWait, Try};
 
 mod frame;

@@ -16,7 +16,7 @@ use crate::{
 
 /// At most one refresh in this time is asked for by upstreams that refuse a credential. For so long
 /// a single user's credential is left alone at first.
-const COOL_DOWN: Duration = Duration::from_secs(10);
+pub(super) const COOL_DOWN: Duration = Duration::from_secs(10);
 
 /// How often that pause doubles: after 10, 20, 40 and 80 s it stays at 160 s. With the three refusals
 /// before them, a dead credential costs nine logins in ten minutes.
@@ -25,17 +25,17 @@ const DOUBLINGS: u32 = 4;
 /// A single user's credential is left alone after so many refusals in a row: the first ones of three
 /// replicas stay below the usual lock-out after ten. Not after the first, because a pool has living
 /// sessions, which go on working where a new login is refused.
-const REFUSALS: u32 = 3;
+pub(super) const REFUSALS: u32 = 3;
 
 /// How often the source is asked while somebody waits for a flip.
 pub(crate) const FLIP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many polls at that pace one refused version is worth: a minute of them.
-const FLIP_POLLS: u32 = 60;
+pub(super) const FLIP_POLLS: u32 = 60;
 
 /// After this long without a new waiter, or without a refusal, a refusal of the same version is
 /// another incident.
-const NEW_INCIDENT: Duration = Duration::from_secs(600);
+pub(super) const NEW_INCIDENT: Duration = Duration::from_secs(600);
 
 /// Of how many versions something is remembered.
 const REMEMBERED: usize = 8;
@@ -254,7 +254,7 @@ impl Refusals {
     }
 
     /// How long until somebody may try a version that is left alone.
-    fn next_try_in(&self, now: Duration) -> Option<Duration> {
+    pub(super) fn next_try_in(&self, now: Duration) -> Option<Duration> {
         let state = self.state();
         let left_alone = state.records.iter().filter(|it| it.is_left_alone());
         let pauses = left_alone.map(|it| it.next_try.saturating_sub(now));
@@ -293,7 +293,8 @@ impl Try {
         let Some(record) = state.record(&self.version) else {
             return;
         };
-        let is_stale = record.times > 0 && record.refused_at > self.began;
+        // Of one that was never refused it is zero.
+        let is_stale = record.refused_at > self.began;
         if record.works || is_stale {
             return;
         }

@@ -247,6 +247,7 @@ fn since_epoch(at: SystemTime) -> u64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use serde::{Deserialize, de::value::MapDeserializer};
     use serde_json::json;
 
     use super::*;
@@ -328,6 +329,16 @@ mod tests {
                 (read, Some(read), Some(read))
             );
         }
+    }
+
+    #[test]
+    fn times_of_formats_with_signed_numbers_are_read_and_no_texts() {
+        let signed = [("exp", 5_i64)].into_iter();
+        let signed = MapDeserializer::<_, serde::de::value::Error>::new(signed);
+        assert_eq!(RegisteredClaims::deserialize(signed).unwrap().exp(), 5);
+        let text = serde_json::from_value::<RegisteredClaims>(json!({ "exp": "5" }));
+        let error = text.unwrap_err().to_string();
+        assert!(error.contains("a number of seconds"), "{error}");
     }
 
     #[test]

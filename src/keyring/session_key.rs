@@ -270,6 +270,9 @@ mod tests {
             let error = SessionKey::from_secret(secret).unwrap_err();
             assert_eq!(error.kind(), kind, "{error}");
         }
+        for bytes in [MIN_BYTES, MAX_BYTES] {
+            assert!(SessionKey::from_secret("x".repeat(bytes)).is_ok());
+        }
     }
 
     #[test]
@@ -287,6 +290,10 @@ mod tests {
         }
         for (document, expected) in [
             (r#"{"session_key":"hunter2"}"#, "a session key of 32 bytes"),
+            (
+                r#"{"session_key":"{\"kty\":\"oct\",\"k\":\"hunter2hunter2\"}"}"#,
+                "a session key of random bytes",
+            ),
             (
                 r#"{"session_key":["hunter2"]}"#,
                 "a session key as a string",

@@ -128,23 +128,34 @@ fn hmac_tokens_stay_out() {
     assert_eq!(alone.len(), 0);
 
     // Beside a key whose tokens are remembered.
-    let keys = [trusted(&secret(1)), trusted(&from_json(&ed().private_jwk))];
+    let other = World::new();
+    let keys = [trusted(&secret(1)), other.keys[0].clone()];
     let cache = TokenCache::new(100, &keys, Meter::new("a test"));
     let policy = with(|_| ());
-    cache
-        .verify(
-            token.as_bytes(),
-            &keys,
-            &policy,
-            &StoppedAt(at(NOW)),
-            read_as::<Value>,
-        )
-        .unwrap();
-    assert!(
+    for (token, is_kept) in [(token, false), (other.token(&claims()), true)] {
         cache
-            .get(&Key::new(policy.id(), token.as_bytes()))
-            .is_none()
-    );
+            .verify(
+                token.as_bytes(),
+                &keys,
+                &policy,
+                &StoppedAt(at(NOW)),
+                read_as::<Value>,
+            )
+            .unwrap();
+        let kept = cache.get(&Key::new(policy.id(), token.as_bytes()));
+        assert_eq!(kept.is_some(), is_kept);
+    }
+}
+
+#[test]
+fn tokens_are_spread_by_their_digests() {
+    let policy = with(|_| ());
+    let hashes = (0..100_u8).map(|n| {
+        let key = Key::new(policy.id(), &[n]);
+        std::hash::BuildHasher::hash_one(&BuildHasherDefault::<FirstBytes>::default(), &key)
+    });
+    let hashes: std::collections::HashSet<u64> = hashes.collect();
+    assert_eq!(hashes.len(), 100);
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn value(number: &[u8]) -> Option<u64> {
     (number.len() <= size_of::<u64>()).then(|| {
         number
             .iter()
-            .fold(0, |value, byte| value << 8 | u64::from(*byte))
+            .fold(0, |value, byte| value * 256 + u64::from(*byte))
     })
 }
 
@@ -87,13 +87,13 @@ fn has_roca_fingerprint(n: &[u8]) -> bool {
     PRIMES.into_iter().all(|prime| {
         let remainder = n
             .iter()
-            .fold(0, |rest, byte| (rest << 8 | u32::from(*byte)) % prime);
+            .fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
         is_power_of_65537(remainder, prime)
     })
 }
 
 fn is_power_of_65537(number: u32, prime: u32) -> bool {
-    std::iter::successors(Some(1), |power| Some(power * (65_537 % prime) % prime))
+    std::iter::successors(Some(1), |power| Some(power * 65_537 % prime))
         .take(prime as usize)
         .any(|power| power == number)
 }

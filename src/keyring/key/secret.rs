@@ -94,7 +94,7 @@ fn decoded_hex(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() / 2));
     for pair in text.trim_ascii().chunks(2) {
         let [high, low] = pair else { return None };
-        bytes.push(digit(high)? << 4 | digit(low)?);
+        bytes.push(digit(high)? * 16 + digit(low)?);
     }
     Some(bytes)
 }

@@ -198,6 +198,7 @@ mod tests {
             prop_assert_eq!(audience(&texts), names.iter().collect::<Vec<_>>());
             prop_assert_eq!(texts.audience().is_empty(), names.is_empty());
             prop_assert!(names.iter().all(|name| texts.audience().contains(name)));
+            prop_assert!(!texts.audience().contains("no such name"));
         }
 
         #[test]

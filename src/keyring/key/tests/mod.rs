@@ -131,6 +131,9 @@ fn what_is_too_long_is_refused_unread() {
     ] {
         assert_refused(&key, KeyErrorKind::Unsupported, "1 MiB");
     }
+    let jwk = testing::ed().private_jwk.to_string();
+    let longest = JwtKey::from_jwk(&(jwk.clone() + &" ".repeat(MAX_BYTES - jwk.len())));
+    assert!(prepare(&longest, false).is_ok());
 }
 
 proptest! {

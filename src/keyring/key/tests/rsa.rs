@@ -239,3 +239,27 @@ fn a_pem_for_pss_only_is_refused_with_a_hint() {
         assert_refused(&key, KeyErrorKind::Unsupported, "PS256");
     }
 }
+
+// 1024 bits, made for this test with `openssl genrsa`.
+const SMALL: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIICdgIBADANBgkqhkiG9w0BAQEFAASCAmAwggJcAgEAAoGBALUAQrFF1Xo1p417
+J2i5IoSbQ6Iid14YJAsTad14Nt19ImpjG6iO9/zsJu3YlA1sgL26xVf+L7QqfVpI
+rNZ6Z/HIuOlUQkk+JCo0IUkGUgpcHfnVJYKxN7Lg3vIZ1xPF79T0PvRHxmrIw/qV
+KczSEdtUknnClpTpx9Djjc2MyskLAgMBAAECgYACmrla8aVLt9/sUjxT7m4HuHA1
+sgdDrFdAbYwVarhnYXiQTVLFjyEUW5WH0Jj4xHnpwPk79eVb00ywcuFByMscEksL
+jMsqYXfHSkQ7u2EVUmcIomb8J+0Tyf4spqrSmMCsVx/+Em9WpsUAVj01mo/UlDjW
+GKqemE96/MiRTV1aGQJBAPAGHPG5TL1BIZkrOnmDFXIrhYI9EBCiRaCXGOdPoy8E
+YxH1AU+80etdd3CJNxukk+y9OTBDlHY5Q9stmVra6f0CQQDBDG1pq7AMHBveJQWy
+Um5nAAShMiMcCoJoMn+nZ+CNWEfcOeDvgqauQhsabzgdvZjVZVGJttVOWCzb+ZA+
+P0mnAkBa3VWTxNxiQQfhHlZSrecug39VYJx2T5ggRVMuLh3OrNB8ec33S7oEaivP
+NILiOhmt46yEsvC/GMqxbL/Df2BZAkEAtG9wKI9vabIwHe8OpwDC7gSnTx80j7YG
+82sXw5mk2ZfE+sMiSdsc/c0N1iRUGAApRHOBxa0dLC/gJe7Z8kRnCwJAGIDaeKYp
+aekZEpWf/R8uQhiD1bkJs3r+YPlMUeHAQC3Cvw0VsxJCA6y5FY4POM7aR5fNA9GZ
+MBlagc1WZLe7hg==
+-----END PRIVATE KEY-----";
+
+#[test]
+fn a_private_key_that_is_too_small_is_refused_by_that_name() {
+    assert_refused(&JwtKey::from_pem(SMALL), KeyErrorKind::Weak, "2048 bits");
+}

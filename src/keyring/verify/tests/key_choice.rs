@@ -370,21 +370,24 @@ fn orders(typ: Option<&str>, kid: &str) -> Vec<String> {
 
 #[test]
 fn a_key_with_an_issuer_is_for_its_tokens_alone() {
-    let key = |issuer: Option<&str>| {
-        let mut jwk = json!({ "kty": "oct", "k": b64([1; 32]), "kid": "k" });
+    let key = |issuer: Option<&str>, number: u8| {
+        let mut jwk = json!({ "kty": "oct", "k": b64([number; 32]), "kid": "k" });
         jwk.as_object_mut()
             .unwrap()
             .extend(issuer.map(|issuer| ("issuer".to_owned(), json!(issuer))));
         trusted(&from_json(&jwk))
     };
-    let judge = |keys: &[Option<&str>], claims: Value| {
-        let keys: Vec<_> = keys.iter().map(|issuer| key(*issuer)).collect();
+    let ask = |keys: &[TrustedKey], claims: Value| {
         let mut all = good_claims();
         all.as_object_mut()
             .unwrap()
             .extend(claims.as_object().unwrap().clone());
         let header = json!({ "alg": "HS256", "kid": "k" });
-        judge(&token(&named(1, "k"), &header, &all), &keys)
+        judge(&token(&named(1, "k"), &header, &all), keys)
+    };
+    let judge = |keys: &[Option<&str>], claims: Value| {
+        let keys: Vec<_> = keys.iter().map(|issuer| key(*issuer, 1)).collect();
+        ask(&keys, claims)
     };
     let any = Some("https://l.example/{tenantid}/v2.0");
     let fixed = Some("https://l.example/fixed/v2.0");
@@ -415,4 +418,7 @@ fn a_key_with_an_issuer_is_for_its_tokens_alone() {
     assert_eq!(judge(&[any, fixed], of("a", "b")), Err(WrongIssuer));
     assert_eq!(judge(&[fixed, None], of("a", "b")), Ok(1));
     assert_eq!(judge(&[None, fixed], json!({})), Ok(0));
+    // Another key of the same id.
+    let keys = [key(any, 1), key(fixed, 2)];
+    assert_eq!(ask(&keys, of("fixed", "b")), Err(WrongIssuer));
 }
