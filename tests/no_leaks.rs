@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     error::Error,
     fmt::Debug,
     io::Write,
@@ -17,7 +18,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_secrets::{
     JwtKey, JwtRotationLayer, Keyring, Parts, Probe, RegisteredClaims, SecretsLayer, SessionKey,
     clock::TokioClock,
-    layer::RequireScopes,
+    layer::{Issuer, RequireScopes},
     source::{Fallback, Memory, Source, SourceError, SourceErrorKind, Stage, Version, Versions},
 };
 
@@ -53,7 +54,11 @@ impl Said {
     }
 
     fn debug(&self, who: &'static str, value: &impl Debug) {
-        self.add(who, format!("{value:?} {value:#?}"));
+        let text = format!("{value:?}");
+        // What shows nothing would pass here whatever it holds.
+        let is_shown = !text.is_empty() && ![": ,", ": }"].iter().any(|gap| text.contains(gap));
+        assert!(is_shown, "{who}: {text:?}");
+        self.add(who, format!("{text} {value:#?}"));
     }
 
     fn error(&self, who: &'static str, error: &impl Error) {
@@ -222,15 +227,21 @@ async fn nothing_that_is_shown_holds_a_value() {
     said.debug("PinSecrets", &pinning.layer(()));
     drop(pinning);
 
+    let issuer = Issuer::new("https://login.example", keyring.clone()).audience("tools");
+    said.debug("Issuer", &issuer);
     let layer = JwtRotationLayer::new(keyring.clone());
+    said.debug("JwtRotationLayer that trusts", &layer.clone().trust(issuer));
     said.debug("JwtRotationLayer", &layer);
     said.debug("JwtRotation", &layer.layer(()));
     let scopes = RequireScopes::new(["tools:call"]).unwrap();
     said.debug("RequireScopes", &scopes);
     said.debug("RequireScopes around a service", &scopes.layer(()));
-    let inner = service_fn(async |request: Request<()>| {
-        Ok::<_, std::convert::Infallible>(Response::new(format!("{:?}", request.extensions())))
+    let inner = service_fn(|request: Request<()>| {
+        let shown = Response::new(format!("{:?}", request.extensions()));
+        std::future::ready(Ok::<_, Infallible>(shown))
     });
+    let no_caller = scopes.layer(inner).oneshot(Request::new(())).await.unwrap();
+    said.add("a request that no layer knows", format!("{no_caller:?}"));
     let mut service = layer.layer(inner);
     let flawed = format!("{token}x");
     for (who, token) in [("a good request", &token), ("a refused request", &flawed)] {
@@ -238,7 +249,9 @@ async fn nothing_that_is_shown_holds_a_value() {
             .header("authorization", format!("Bearer {token}"))
             .body(())
             .unwrap();
-        let response = service.ready().await.unwrap().call(request).await.unwrap();
+        let response = service.ready().await.unwrap().call(request);
+        said.debug("ResponseFuture", &response);
+        let response = response.await.unwrap();
         said.add(who, format!("{response:?}"));
         let refusal = response.extensions().get::<tower_secrets::layer::Refusal>();
         said.debug("Refusal", &refusal);
@@ -274,6 +287,22 @@ async fn nothing_that_is_shown_holds_a_value() {
             written.contains(name),
             "{name} was not logged, so nothing was looked at"
         );
+    }
+    let refusals: Vec<_> = written
+        .lines()
+        .filter(|line| line.contains("secrets_request_refused"))
+        .collect();
+    let [unmade, flawed] = refusals[..] else {
+        panic!("not one event for each refusal: {refusals:?}")
+    };
+    for (event, parts) in [
+        (
+            unmade,
+            ["ERROR", "misconfigured", "JwtRotationLayer::new(keyring)"],
+        ),
+        (flawed, ["DEBUG", "invalid_token", "BadSignature"]),
+    ] {
+        assert!(parts.iter().all(|part| event.contains(part)), "{event}");
     }
     assert!(!written.contains(&token), "{written}");
     said.add("the log", written);
