@@ -48,7 +48,7 @@ fn parse(value: &[u8]) -> Credentials<'_> {
         return Credentials::OtherScheme;
     }
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
-    // No space at the end of the value is left, so that something follows these.
+    // No space at the end of the value is left, so something follows these.
     match spaces {
         0 => Credentials::Malformed,
         _ => Credentials::Token(&rest[spaces..]),
