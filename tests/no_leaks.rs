@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     error::Error,
     fmt::Debug,
     io::Write,
@@ -17,7 +18,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_secrets::{
     JwtKey, JwtRotationLayer, Keyring, Parts, Probe, RegisteredClaims, SecretsLayer, SessionKey,
     clock::TokioClock,
-    layer::RequireScopes,
+    layer::{Issuer, RequireScopes},
     source::{Fallback, Memory, Source, SourceError, SourceErrorKind, Stage, Version, Versions},
 };
 
@@ -49,11 +50,16 @@ struct Said(Arc<Mutex<HashMap<&'static str, String>>>);
 
 impl Said {
     fn add(&self, who: &'static str, text: String) {
-        self.0.lock().unwrap().insert(who, text);
+        let mut said = self.0.lock().unwrap();
+        said.entry(who).or_default().push_str(&text);
     }
 
     fn debug(&self, who: &'static str, value: &impl Debug) {
-        self.add(who, format!("{value:?} {value:#?}"));
+        let text = format!("{value:?}");
+        // What shows nothing would pass here whatever it holds.
+        let is_shown = !text.is_empty() && ![": ,", ":  }"].iter().any(|gap| text.contains(gap));
+        assert!(is_shown, "{who}: {text:?}");
+        self.add(who, format!("{text} {value:#?}"));
     }
 
     fn error(&self, who: &'static str, error: &impl Error) {
@@ -222,15 +228,21 @@ async fn nothing_that_is_shown_holds_a_value() {
     said.debug("PinSecrets", &pinning.layer(()));
     drop(pinning);
 
+    let issuer = Issuer::new("https://login.example", keyring.clone()).audience("tools");
+    said.debug("Issuer", &issuer);
     let layer = JwtRotationLayer::new(keyring.clone());
+    said.debug("JwtRotationLayer that trusts", &layer.clone().trust(issuer));
     said.debug("JwtRotationLayer", &layer);
     said.debug("JwtRotation", &layer.layer(()));
     let scopes = RequireScopes::new(["tools:call"]).unwrap();
     said.debug("RequireScopes", &scopes);
     said.debug("RequireScopes around a service", &scopes.layer(()));
-    let inner = service_fn(async |request: Request<()>| {
-        Ok::<_, std::convert::Infallible>(Response::new(format!("{:?}", request.extensions())))
+    let inner = service_fn(|request: Request<()>| {
+        let shown = Response::new(format!("{:?}", request.extensions()));
+        std::future::ready(Ok::<_, Infallible>(shown))
     });
+    let no_caller = scopes.layer(inner).oneshot(Request::new(())).await.unwrap();
+    said.add("a request that no layer knows", format!("{no_caller:?}"));
     let mut service = layer.layer(inner);
     let flawed = format!("{token}x");
     for (who, token) in [("a good request", &token), ("a refused request", &flawed)] {
@@ -238,7 +250,9 @@ async fn nothing_that_is_shown_holds_a_value() {
             .header("authorization", format!("Bearer {token}"))
             .body(())
             .unwrap();
-        let response = service.ready().await.unwrap().call(request).await.unwrap();
+        let response = service.ready().await.unwrap().call(request);
+        said.debug("ResponseFuture", &response);
+        let response = response.await.unwrap();
         said.add(who, format!("{response:?}"));
         let refusal = response.extensions().get::<tower_secrets::layer::Refusal>();
         said.debug("Refusal", &refusal);
@@ -260,8 +274,6 @@ async fn nothing_that_is_shown_holds_a_value() {
     drop((keyring, service, layer, secrets, signer));
     while let Some(event) = events.next().await {
         said.debug("Event", &event);
-        let text = format!("{event:?}");
-        assert!(!text.contains(MARK), "{text}");
     }
 
     let written = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
@@ -274,6 +286,18 @@ async fn nothing_that_is_shown_holds_a_value() {
             written.contains(name),
             "{name} was not logged, so nothing was looked at"
         );
+    }
+    let refusals: Vec<_> = written
+        .lines()
+        .filter(|line| line.contains("secrets_request_refused"))
+        .collect();
+    let told = [
+        ["ERROR", "misconfigured", "JwtRotationLayer::new("],
+        ["DEBUG", "invalid_token", "BadSignature"],
+    ];
+    assert_eq!(refusals.len(), told.len(), "{refusals:#?}");
+    for (refusal, parts) in refusals.iter().zip(told) {
+        assert!(parts.iter().all(|part| refusal.contains(part)), "{refusal}");
     }
     assert!(!written.contains(&token), "{written}");
     said.add("the log", written);

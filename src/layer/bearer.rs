@@ -48,11 +48,11 @@ fn parse(value: &[u8]) -> Credentials<'_> {
         return Credentials::OtherScheme;
     }
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
-    let token = &rest[spaces..];
-    if spaces == 0 || token.is_empty() {
-        return Credentials::Malformed;
+    // No space at the end of the value is left, so something follows these.
+    match spaces {
+        0 => Credentials::Malformed,
+        _ => Credentials::Token(&rest[spaces..]),
     }
-    Credentials::Token(token)
 }
 
 /// `b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
@@ -122,6 +122,7 @@ mod tests {
             (b"Bearer abc, Basic x", Malformed),
             (b"Bearer,abc", Malformed),
             (b"Bearer=abc", Malformed),
+            (b"Bearer/abc", Malformed),
             (b"Bearer =", Malformed),
             (b"Bearer a=b", Malformed),
             (b"Bearer \"abc\"", Malformed),

@@ -112,6 +112,14 @@ mod tests {
         assert_eq!(text.headers()[CONTENT_TYPE], "text/plain; charset=utf-8");
     }
 
+    /// Responders of others are made around these, and need not set it.
+    #[test]
+    fn the_status_is_set_by_the_responder_itself() {
+        let empty: Response<String> = EmptyBody.respond(&refusal());
+        let text: Response<Bytes> = TextBody.respond(&refusal());
+        assert_eq!([empty.status(), text.status()], [401, 401]);
+    }
+
     #[test]
     fn a_forgetful_responder_is_mended() {
         let forgetful = |_: &Refusal| Response::new("ok".to_owned());

@@ -1,11 +1,11 @@
-//! The layer reserves what it uses, and only that: `poll_ready` goes through, `call` is made on
+//! A layer reserves what it uses, and only that: `poll_ready` goes through, `call` is made on
 //! the service that was polled, and a refusal neither loses nor keeps a permit.
 
 use std::{convert::Infallible, task::Poll};
 
 use http::{Request, Response};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
-use tower_secrets::{JwtRotationLayer, SecretsLayer};
+use tower_secrets::{JwtRotationLayer, SecretsLayer, layer::RequireScopes};
 use tower_test::{assert_request_eq, mock};
 
 use crate::{OLD, bearer, keyring, token};
@@ -31,9 +31,12 @@ impl std::fmt::Debug for Path {
 #[tokio::test]
 async fn readiness_is_the_inner_service_s_own() {
     let (_, keyring) = keyring().await;
-    let layer = JwtRotationLayer::new(keyring);
+    let layers = ServiceBuilder::new()
+        .layer(JwtRotationLayer::new(keyring.clone()))
+        .layer(SecretsLayer::new(keyring))
+        .layer(RequireScopes::new([""; 0]).unwrap());
     let (mut service, mut handle) = mock::spawn_with(|inner: mock::Mock<Path, Resp>| {
-        layer.layer(inner.map_request(Path as fn(Req) -> Path))
+        layers.service(inner.map_request(Path as fn(Req) -> Path))
     });
     handle.allow(0);
     assert!(service.poll_ready().is_pending());

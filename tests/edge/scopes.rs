@@ -119,7 +119,7 @@ async fn an_anonymous_caller_is_asked_for_a_token_with_the_routes_scopes() {
     let metadata = ResourceMetadata::new("https://api.example/mcp")
         .authorization_server("https://login.example")
         .scopes(["basic"]);
-    let tokens = JwtRotationLayer::new(keyring)
+    let tokens = JwtRotationLayer::new(keyring.clone())
         .allow_anonymous()
         .realm("tools")
         .unwrap()
@@ -137,6 +137,12 @@ async fn an_anonymous_caller_is_asked_for_a_token_with_the_routes_scopes() {
         (401, challenge.to_owned())
     );
     assert_eq!(send(stack(&[]), None).await, passed());
+    // A layer between that reads no token does not hide what the outer one asks for.
+    let stack = ServiceBuilder::new()
+        .layer(tokens.clone())
+        .layer(SecretsLayer::new(keyring))
+        .layer(RequireScopes::new(["write"]).unwrap());
+    assert_eq!(send(stack, None).await, (401, challenge.to_owned()));
 }
 
 #[tokio::test]
