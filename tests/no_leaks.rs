@@ -337,3 +337,25 @@ async fn however_many_secrets_a_key_server_serves_one_event_tells_of_them() {
     assert!(log.contains("keys=1000") && log.len() < 1_000, "{log}");
     assert!(!log.contains(MARK));
 }
+
+/// A store that is not up yet is an outage, and no version was refused.
+#[tokio::test(start_paused = true)]
+async fn what_a_start_waits_for_is_told_for_what_it_is() {
+    let log = Log(Arc::default());
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+    let _guard = tracing::subscriber::set_default(subscriber.with_ansi(false).finish());
+    let store = Memory::new(doc("1"));
+    let down = SourceError::new(SourceErrorKind::Unavailable, "the store is down");
+    store.fail_next(1, down);
+    let build = || Keyring::<App>::builder(store.clone()).clock(TokioClock::new());
+    build().build().await.unwrap();
+    let told = String::from_utf8(std::mem::take(&mut *log.0.lock().unwrap())).unwrap();
+    assert!(told.contains("secrets_reload_error"), "{told}");
+    assert!(!told.contains("secrets_reload_failed"), "{told}");
+    store.rotate("[]");
+    build().build().await.unwrap_err();
+    let told = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(told.contains("secrets_reload_failed"), "{told}");
+    assert!(!told.contains("secrets_reload_error"), "{told}");
+}

@@ -3,22 +3,24 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
+    error::Error,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use futures::FutureExt;
 use serde::Deserialize;
 use tokio::time::Instant;
 use tower_secrets::{
-    Builder, Keyring, Parts, Probe, Refreshed,
+    Builder, Keyring, Parts, Probe, Refreshed, RegisteredClaims,
     clock::TokioClock,
     event::{Event, Events},
+    keyring::SignErrorKind,
     refresh::{BuildErrorKind, Step, Trigger},
-    source::{Memory, Source, SourceError, SourceErrorKind, VersionId, Versions},
+    source::{Memory, Source, SourceError, SourceErrorKind, Stage, Version, VersionId, Versions},
 };
 
 #[derive(Debug, Deserialize)]
@@ -396,6 +398,9 @@ async fn a_refused_version_is_tried_again_after_growing_pauses_or_when_asked() {
         error.to_string(),
         "memory: version `2` was refused at step probe `database`: login with [redacted] refused"
     );
+    assert_eq!(error.reason(), "login with [redacted] refused");
+    let debug = format!("{error:?}");
+    assert!(debug.contains("login with [redacted] refused"), "{debug}");
     assert_eq!(keyring.current().key, "one");
     let quarantine = keyring.status().quarantine.unwrap();
     assert_eq!((quarantine.version.as_str(), quarantine.tries), ("2", 1));
@@ -415,6 +420,43 @@ async fn a_refused_version_is_tried_again_after_growing_pauses_or_when_asked() {
     assert!(keyring.refresh().await.unwrap().is_swapped());
     assert!(keyring.status().quarantine.is_none());
     assert_eq!(keyring.current().key, "hunter2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_version_is_remembered_while_others_pass_and_only_where_it_knocked() {
+    let store = Memory::new(doc("one"));
+    let keyring = builder(store.clone())
+        .probe("picky", |app: Arc<App>| async move {
+            (app.key != "bad").then_some(()).ok_or("bad")
+        })
+        .build()
+        .await
+        .unwrap();
+    store.rotate(doc("bad"));
+    keyring.refresh().await.unwrap_err();
+    let bad = store.fetch().await.unwrap();
+    store.rotate(doc("three"));
+    keyring.refresh().await.unwrap();
+    store.set(bad);
+    assert!(!keyring.refresh().await.unwrap_err().is_quarantined());
+    assert_eq!(keyring.status().quarantine.unwrap().tries, 2);
+
+    // Nobody at the keyboard: it is told again, and not tried.
+    let mut events = keyring.subscribe();
+    keyring.revoke(keyring.current().version());
+    let told = event(&mut events, |event| match event {
+        Event::ReloadFailed(error) => Some(error),
+        _ => None,
+    });
+    let told = told.await;
+    assert!(told.is_quarantined(), "{told}");
+    assert_eq!(keyring.status().quarantine.unwrap().tries, 2);
+
+    // To parse costs nobody a login.
+    store.rotate("[]");
+    let error = keyring.refresh().await.unwrap_err();
+    assert_eq!(error.failed_step(), Some(Step::Parse));
+    assert!(keyring.status().quarantine.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -468,6 +510,11 @@ async fn build_waits_for_a_store_that_comes_up_and_not_for_a_bad_document() {
     let store = Memory::new(doc("one"));
     store.fail_next(3, down());
     builder(store).build().await.unwrap();
+    // A pause that just fits in the budget; no pause is longer than the interval.
+    let store = Memory::new(doc("one"));
+    store.fail_next(1, down());
+    let soon = builder(store).refresh_every(SECOND).start_budget(SECOND);
+    soon.build().await.unwrap();
 
     for kind in [
         SourceErrorKind::NotFound,
@@ -493,6 +540,12 @@ async fn build_waits_for_a_store_that_comes_up_and_not_for_a_bad_document() {
         assert_eq!(store.fetches(), 2, "{kind:?} may pass");
     }
 
+    let store = Memory::new(doc("one"));
+    let gone = SourceError::new(SourceErrorKind::NotFound, "there is no such secret");
+    store.fail_next(1, gone.with_source("the answer was 404"));
+    let error = builder(store).build().await.unwrap_err();
+    assert_eq!(error.source().unwrap().to_string(), "the answer was 404");
+
     let store = Memory::new(r#"{"key":"#);
     let start = Instant::now();
     let error = builder(store).build().await.unwrap_err();
@@ -516,11 +569,23 @@ async fn settings_that_contradict_each_other_are_refused_with_the_numbers() {
     for number in ["199s", "200s", "60s", "10s"] {
         assert!(error.contains(number), "{error}");
     }
-    for interval in [Duration::ZERO, Duration::MAX] {
+    let year = Duration::from_secs(365 * 86_400);
+    for interval in [Duration::ZERO, year + SECOND, Duration::MAX] {
         let refused = builder(Memory::new(doc("one"))).refresh_every(interval);
         let error = refused.build().await.unwrap_err().to_string();
         assert!(error.contains("refresh_every is"), "{error}");
     }
+    let yearly = builder(Memory::new(doc("one"))).refresh_every(year);
+    yearly.build().await.unwrap();
+    // Without a probe it is 3 x 300 s and the fetch limit.
+    let bound_for = |seconds| {
+        builder(Memory::new(doc("one")))
+            .session_key_window(Duration::from_secs(seconds))
+            .build()
+    };
+    let error = bound_for(909).await.unwrap_err().to_string();
+    assert!(error.contains("909s") && error.contains("910s"), "{error}");
+    bound_for(910).await.unwrap();
     let never = builder(Memory::new(doc("one"))).refresh_while_pending(Duration::ZERO);
     let error = never.build().await.unwrap_err().to_string();
     assert!(error.contains("refresh_while_pending is zero"), "{error}");
@@ -531,6 +596,16 @@ async fn settings_that_contradict_each_other_are_refused_with_the_numbers() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("2999s") && error.contains("300s"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keyring_without_keys_says_so() {
+    let keyring = builder(Memory::new(doc("one"))).build().await.unwrap();
+    assert_eq!(keyring.status().source, "memory");
+    assert!(keyring.session_keys().is_none());
+    let claims = RegisteredClaims::new("alice");
+    let error = keyring.signer().sign(&claims).unwrap_err();
+    assert_eq!(error.kind(), SignErrorKind::NoKey);
 }
 
 #[tokio::test(start_paused = true)]
@@ -552,6 +627,25 @@ async fn the_status_tells_ages_by_stage() {
     store.drop_previous();
     keyring.refresh().await.unwrap();
     assert_eq!(keyring.status().pending.unwrap().age, Some(SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pending_version_counts_unless_it_is_older_and_stays_while_it_cannot_be_read() {
+    let store = Memory::new(doc("one"));
+    let keyring = builder(store.clone()).build().await.unwrap();
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let current = Version::new("1", doc("one")).with_created_at(at);
+    for (created_at, counts) in [(at - SECOND, false), (at, true)] {
+        let pending = Version::new("2", doc("two")).with_created_at(created_at);
+        store.set(Versions::new(current.clone()).with_pending(pending));
+        keyring.refresh().await.unwrap();
+        assert_eq!(keyring.status().pending.is_some(), counts);
+    }
+    for (current, counts) in [(current, true), (Version::new("2", doc("two")), false)] {
+        store.set(Versions::new(current).with_unreadable(Stage::Pending, down()));
+        keyring.refresh().await.unwrap();
+        assert_eq!(keyring.status().pending.is_some(), counts);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -700,7 +794,7 @@ async fn a_bad_side_stage_never_stops_a_good_current() {
     // A previous that cannot be read any more: the copy that is held stays.
     let view = store.fetch().await.unwrap();
     let current = Versions::new(view.current().clone());
-    store.set(current.with_unreadable(tower_secrets::source::Stage::Previous, down()));
+    store.set(current.with_unreadable(Stage::Previous, down()));
     keyring.refresh().await.unwrap();
     assert_eq!(keyring.current().previous().unwrap().key, "one");
     // One that is gone is forgotten.
@@ -834,6 +928,20 @@ async fn staleness_is_told_once_and_ends_with_an_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_from_memory_is_asked_for_anew_at_half_of_the_bound() {
+    for (age, fetches) in [(299, 1), (300, 2)] {
+        let store = Memory::new("0");
+        let view = Versions::new(Version::new("1", doc("one")));
+        store.set(view.answered_ago(Duration::from_secs(age)));
+        let bounded = builder(store.clone()).max_staleness(Duration::from_secs(600));
+        let keyring = bounded.build().await.unwrap();
+        let before = store.fetches();
+        keyring.refresh().await.unwrap();
+        assert_eq!(store.fetches() - before, fetches, "{age}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn refreshed_tells_what_happened() {
     let store = Memory::new(doc("one"));
     let keyring = builder(store.clone()).build().await.unwrap();
@@ -842,6 +950,7 @@ async fn refreshed_tells_what_happened() {
     assert_eq!(unchanged.generation(), 1);
     let version = store.rotate(doc("two"));
     let swapped = keyring.refresh().await.unwrap();
+    assert_eq!(swapped.generation(), 2);
     let Refreshed::Swapped {
         generation,
         version: swapped,

@@ -226,13 +226,20 @@ async fn a_flip_whose_previous_did_not_move_along_keeps_what_was_seen_leaving() 
     let second = token(&signer);
     let view = world.store.fetch().await.unwrap();
     let stale = view.previous().unwrap().clone();
-    world
-        .store
-        .set(Versions::new(Version::new("3", doc(3))).with_previous(stale));
+    let third = Versions::new(Version::new("3", doc(3))).with_previous(stale);
+    world.store.set(third.clone());
     world.keyring.refresh().await.unwrap();
     assert_eq!(world.ask(&second).await, Ok(Stage::Previous));
     assert_eq!(*world.keyring.current().version(), VersionId::new("3"));
-    assert!(world.keyring.current().previous().is_some());
+    let previous = || world.keyring.status().previous.unwrap().id;
+    assert_eq!(previous(), VersionId::new("2"));
+    // Nor does another view bring the older one back.
+    world
+        .store
+        .set(third.with_pending(Version::new("4", doc(4))));
+    world.keyring.refresh().await.unwrap();
+    assert!(world.keyring.status().pending.is_some());
+    assert_eq!(previous(), VersionId::new("2"));
 }
 
 /// A process that starts in the middle of a window.

@@ -109,8 +109,12 @@ impl HeldBack {
 /// The part, where it is to become another version than the one in use.
 pub(super) fn new_part<'a>(versions: &'a Versions, in_use: &InUse, name: &str) -> Option<&'a Part> {
     let part = versions.parts.iter().find(|part| *part.name == *name)?;
+    is_new(part, in_use).then_some(part)
+}
+
+pub(super) fn is_new(part: &Part, in_use: &InUse) -> bool {
     let is_in_use = |it: &Versions| it.current.id() == part.versions.current.id();
-    (!in_use.part(name).is_some_and(is_in_use)).then_some(part)
+    !in_use.part(&part.name).is_some_and(is_in_use)
 }
 
 /// Puts a part back to what is in use, but for a previous that its store withdrew: that does not wait

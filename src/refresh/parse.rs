@@ -124,6 +124,23 @@ mod tests {
         Fast,
     }
 
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Strict {}
+
+    /// Whose own words hold what it read.
+    #[derive(Debug, Deserialize)]
+    #[serde(try_from = "String")]
+    struct Picky;
+
+    impl TryFrom<String> for Picky {
+        type Error = String;
+
+        fn try_from(text: String) -> Result<Self, String> {
+            Err(format!("cannot take {text}"))
+        }
+    }
+
     fn error(document: &str) -> String {
         parse::<App>(document.as_bytes()).unwrap_err()
     }
@@ -145,6 +162,26 @@ mod tests {
         assert!(twice.starts_with("occurs twice, at line 1"), "{twice}");
         let refused = parse::<std::num::NonZeroU8>(b"0").unwrap_err();
         assert!(refused.starts_with("expected a nonzero u8"), "{refused}");
+        for (refused, why) in [
+            (
+                parse::<(u8, u8)>(b"[7]").unwrap_err(),
+                "expected a tuple of size 2, at line 1",
+            ),
+            (
+                parse::<Strict>(br#"{"more":1}"#).unwrap_err(),
+                "field `more`: has an unknown field, at line 1",
+            ),
+            (
+                parse::<Mode>(br#""Slow""#).unwrap_err(),
+                "is none of the known variants, at line 1",
+            ),
+            (
+                parse::<Picky>(br#""it""#).unwrap_err(),
+                "its type refused the value, at line",
+            ),
+        ] {
+            assert!(refused.starts_with(why), "{refused}");
+        }
         assert!(error(r#"{"db":{"password":"x","port":1},"mode":"Fast"} x"#).contains("broken"));
     }
 

@@ -8,7 +8,7 @@ use super::{
     Parts, RefreshError, Step, Trigger,
     attempt::Refresher,
     error::Subject,
-    held_back::new_part,
+    held_back::is_new,
     parse::{parse, redact},
     probe,
     recipe::Make,
@@ -85,8 +85,9 @@ where
         // A part's probe is due when the part is new; without such a part, it judges the whole.
         let due = |part: Option<&str>| {
             part.is_none_or(|name| {
-                let is_part = versions.parts.iter().any(|part| *part.name == *name);
-                !is_part || new_part(versions, &self.in_use, name).is_some()
+                let mut parts = versions.parts.iter();
+                let part = parts.find(|part| *part.name == *name);
+                part.is_none_or(|part| is_new(part, &self.in_use))
             })
         };
         let refusals = probe::run_all(&self.recipe.raw_probes, due, &raw, limit).await;

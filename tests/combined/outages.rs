@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tower_secrets::{
     event::Event,
     refresh::BuildErrorKind,
-    source::{Fallback, Memory, SourceErrorKind, Stage},
+    source::{Fallback, Memory, SourceErrorKind, Stage, Versions},
 };
 
 use crate::world::*;
@@ -233,4 +233,20 @@ async fn a_combined_source_inside_a_fallback() {
     keyring.refresh().await.unwrap();
     assert_eq!(ask(&keyring, &first).await, REFUSED);
     assert_eq!(keyring.status().stale_parts.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_key_of_a_substitute_gets_a_window_when_the_store_itself_is_back() {
+    let (db, jwt) = (Memory::new(password("one")), Memory::new(key(1)));
+    db.fail_next(1, down());
+    let whole = format!(r#"{{"db":{},"jwt":{}}}"#, password("copy"), key(9));
+    let fallback = Fallback::new(source(&db, &jwt), Memory::new(whole));
+    let keyring = builder(fallback).build().await.unwrap();
+    let of_substitute = token(&keyring.signer());
+    // By its pending key it is known which part the keys are in; that part never had the other's.
+    let view = Versions::new(v("1", key(1))).with_pending(v("2", key(2)));
+    jwt.set(view.with_unreadable(Stage::Previous, down()));
+    keyring.refresh().await.unwrap();
+    assert!(!keyring.status().is_degraded);
+    assert_eq!(ask(&keyring, &of_substitute).await, Ok(Stage::Previous));
 }

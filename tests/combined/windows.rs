@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tower_secrets::{
     Attempt, CredentialKind, Refreshed,
+    clock::{Clock, TokioClock},
     event::{Event, Events},
     source::{Memory, Stage, Version, Versions},
 };
@@ -209,6 +210,48 @@ async fn not_after_ends_what_is_of_its_part() {
     set(&world.jwt, key(2), old_jwt().with_not_after(soon(0)));
     assert!(!world.keyring.refresh().await.unwrap().is_swapped());
     assert_eq!(world.ask(&first).await, REFUSED);
+    assert_eq!(world.previous(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_ends_at_this_very_moment_is_not_shown_beside_one_that_goes_on() {
+    let clock = Arc::new(TokioClock::new());
+    let (db, jwt) = (Memory::new(password("one")), Memory::new(key(1)));
+    let world = World::with(db, jwt, |builder| builder.clock(clock.clone())).await;
+    let ends = v("1", password("one")).with_not_after(clock.wall());
+    world
+        .db
+        .set(Versions::new(v("2", password("two"))).with_previous(ends));
+    world.rotate_jwt(2).await;
+    assert_eq!(world.previous(), Some(("two".into(), 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_part_was_seen_to_leave_has_its_whole_window_whatever_its_store_says() {
+    let world = World::new().await;
+    let long_ago = v("1", password("one")).with_replaced_at(ago(2 * WINDOW));
+    world
+        .db
+        .set(Versions::new(v("2", password("two"))).with_previous(long_ago));
+    world.refresh().await;
+    assert_eq!(world.previous(), Some(("one".into(), 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn beside_a_previous_of_another_form_stays_what_each_part_still_vouches_for() {
+    let world = World::new().await;
+    world.rotate_db("two").await;
+    let beside_another_form = |current: Version, id: &str| {
+        world
+            .db
+            .set(Versions::new(current).with_previous(v(id, "[]".into())));
+    };
+    beside_another_form(v("2", password("two")), "x");
+    world.rotate_jwt(2).await;
+    assert_eq!(world.previous(), Some(("two".into(), 1)));
+    // The store of the password has forgotten the second.
+    beside_another_form(v("3", password("three")), "y");
+    world.refresh().await;
     assert_eq!(world.previous(), None);
 }
 
