@@ -627,6 +627,13 @@ async fn the_status_tells_ages_by_stage() {
     store.drop_previous();
     keyring.refresh().await.unwrap();
     assert_eq!(keyring.status().pending.unwrap().age, Some(SECOND));
+    for key in ["four", "five"] {
+        tokio::time::sleep(SECOND).await;
+        store.rotate(doc(key));
+        keyring.refresh().await.unwrap();
+    }
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(keyring.status().previous.unwrap().age, Some(SECOND));
 }
 
 #[tokio::test(start_paused = true)]
@@ -714,6 +721,20 @@ async fn the_source_itself_can_ask() {
     let mut events = keyring.subscribe();
     store.rotate(doc("two"));
     assert_eq!(reloaded(&mut events).await, (2, Trigger::Change));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_revoked_current_asks_for_a_successor() {
+    let store = Memory::new(doc("one"));
+    let keyring = builder(store.clone()).build().await.unwrap();
+    store.rotate(doc("two"));
+    keyring.refresh().await.unwrap();
+    let before = store.fetches();
+    for (version, asked) in [("1", 0), ("2", 1)] {
+        keyring.revoke(&VersionId::new(version));
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(store.fetches() - before, asked, "version {version}");
+    }
 }
 
 struct BrokenWatch(Memory);

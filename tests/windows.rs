@@ -356,6 +356,18 @@ async fn a_revoked_previous_does_not_expire_early_and_can_be_restored() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_window_that_a_revocation_ended_is_not_cut_short_too() {
+    let world = World::new(Memory::new(doc(1))).await;
+    world.rotate(doc(2)).await;
+    world.keyring.revoke_previous();
+    let mut events = world.keyring.subscribe();
+    world.rotate(doc(3)).await;
+    while let Some(Some(event)) = futures::FutureExt::now_or_never(events.next()) {
+        assert!(!matches!(event, Event::WindowCutShort { .. }), "{event:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn revoking_current_refuses_its_tokens_and_asks_for_a_successor() {
     let world = World::new(Memory::new(doc(1))).await;
     let old = token(&world.keyring.signer());

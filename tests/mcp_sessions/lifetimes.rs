@@ -148,10 +148,15 @@ async fn replicas_agree_while_one_has_seen_the_flip_and_another_has_not() {
     let before = fleet.a.alice().open().await;
     fleet.source.stage_pending(bundle("2", "2"));
     fleet.refresh().await;
+    // All know it by now.
+    fleet.hands.advance(HOUR);
     fleet.source.promote_pending().unwrap();
     fleet.a.keyring.refresh().await.unwrap();
     // A binds with the new key, which B knows as pending, and B with the old one.
     let by_a = fleet.a.alice().open().await;
+    let new = Memory::new(bundle("2", "2"));
+    let new = Replica::sharing(&keyring(new, &fleet.hands).await, &fleet.sessions);
+    assert_eq!(at(&new, &by_a).await, goes_on());
     let by_b = fleet.b.alice().open().await;
     for session in [&before, &by_a, &by_b] {
         assert_eq!(fleet.a.alice().whoami(session).await, goes_on());

@@ -108,11 +108,11 @@ impl<T> Ledger<T> {
             .chain(leaving())
             .filter(|held| !is_fresh(held) && !entered.contains(held.key.identity()));
         let mut withdrawn = BTreeSet::new();
-        let mut told = HashSet::new();
         for held in ended {
+            // Of one that is there twice only the first time: they share their trust.
             let was_open = held.trust.holds(now);
             held.trust.end_after(now, Duration::ZERO);
-            if !was_open || !told.insert(*held.key.identity()) {
+            if !was_open {
                 continue;
             }
             if absent {

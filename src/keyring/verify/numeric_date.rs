@@ -136,6 +136,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn just_before_the_epoch_is_less_than_a_second_before_it() {
+        // Too small a part of a second for the number itself: what is left of it is 1.
+        let date = NumericDate::from_f64(-1e-20);
+        let nanos = NANOS_PER_SECOND - 1;
+        assert_eq!(date, Some(NumericDate { seconds: -1, nanos }));
+    }
+
+    #[test]
     fn fractions_count() {
         let date = NumericDate::from_f64(1.25);
         let wall = SystemTime::UNIX_EPOCH + Duration::from_millis(500);
