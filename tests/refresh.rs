@@ -307,6 +307,21 @@ async fn a_hung_source_times_out_and_the_loop_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_may_take_as_long_as_the_limit_says() {
+    let store = Memory::new(doc("one"));
+    let patient = builder(store.clone()).fetch_limit(Duration::from_secs(3 * 86_400));
+    let keyring = patient.build().await.unwrap();
+    store.rotate(doc("two"));
+    store.pause();
+    let slow = async {
+        tokio::time::sleep(Duration::from_secs(2 * 86_400)).await;
+        store.resume();
+    };
+    let (refreshed, ()) = tokio::join!(keyring.refresh(), slow);
+    assert!(refreshed.unwrap().is_swapped());
+}
+
+#[tokio::test(start_paused = true)]
 async fn panics_of_user_code_leave_the_loop_alive() {
     let store = Memory::new(doc("one"));
     let broken = Arc::new(Mutex::new(""));

@@ -13,6 +13,16 @@ fn gate(policy: UnknownKey) -> (Gate, Mutex<Vec<watch::Sender<()>>>) {
 }
 
 #[test]
+fn a_cool_down_of_days_is_kept() {
+    let days = |days: u32| days * 86_400 * SECOND;
+    let gate = Gate::new(UnknownKey::new().cool_down(days(10)), days(30)).unwrap();
+    // It ends at once.
+    assert!(gate.enter(None, days(1), drop).is_some());
+    assert!(!gate.may_admit(days(10)));
+    assert!(gate.may_admit(days(13)));
+}
+
+#[test]
 fn one_refresh_in_each_cool_down_whatever_comes() {
     let (gate, asked) = gate(UnknownKey::new());
     let enter = |now| gate.enter(None, now, |end| asked.lock().unwrap().push(end));

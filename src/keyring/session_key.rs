@@ -260,7 +260,7 @@ mod tests {
         for (secret, kind) in [
             ("", KeyErrorKind::Empty),
             ("0123456789abcdef0123456789abcde", KeyErrorKind::Weak),
-            (&"x".repeat(MAX_BYTES + 1), KeyErrorKind::Unsupported),
+            (&"x".repeat(64 * 1024 + 1), KeyErrorKind::Unsupported),
             (public_key, KeyErrorKind::Malformed),
             (
                 r#"{"kty":"oct","k":"AAAAAAAAAAAAAAAAAAAAAA"}"#,
@@ -270,7 +270,7 @@ mod tests {
             let error = SessionKey::from_secret(secret).unwrap_err();
             assert_eq!(error.kind(), kind, "{error}");
         }
-        for bytes in [MIN_BYTES, MAX_BYTES] {
+        for bytes in [32, 64 * 1024] {
             assert!(SessionKey::from_secret("x".repeat(bytes)).is_ok());
         }
     }

@@ -30,10 +30,7 @@ impl NumericDate {
         nanos: 0,
     };
 
-    const MAX: Self = Self {
-        seconds: i64::MAX,
-        nanos: NANOS_PER_SECOND - 1,
-    };
+    const MAX: Self = Self::whole(i64::MAX);
 
     pub(super) const fn whole(seconds: i64) -> Self {
         Self { seconds, nanos: 0 }

@@ -122,7 +122,8 @@ fn equal_texts_are_equal_keys() {
 // 1 MiB of anything is more than a set of 100 keys needs.
 #[test]
 fn what_is_too_long_is_refused_unread() {
-    let long = " ".repeat(MAX_BYTES + 1);
+    const LIMIT: usize = 1 << 20;
+    let long = " ".repeat(LIMIT + 1);
     for key in [
         from_json(&json!(long)),
         JwtKey::from_secret(long.as_str()),
@@ -132,7 +133,7 @@ fn what_is_too_long_is_refused_unread() {
         assert_refused(&key, KeyErrorKind::Unsupported, "1 MiB");
     }
     let jwk = testing::ed().private_jwk.to_string();
-    let longest = JwtKey::from_jwk(&(jwk.clone() + &" ".repeat(MAX_BYTES - jwk.len())));
+    let longest = JwtKey::from_jwk(&(jwk.clone() + &" ".repeat(LIMIT - jwk.len())));
     assert!(prepare(&longest, false).is_ok());
 }
 
