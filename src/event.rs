@@ -31,7 +31,7 @@
 //!
 //! What should never happen is told at error: code of yours that panicked, and what was made of it
 //! (`secrets_source_panicked`, `secrets_watch_ended`, `secrets_on_swap_panicked`,
-//! `secrets_bundle_panicked_in_drop`), and a system without random numbers (`secrets_no_random_session_key`).
+//! `secrets_panicked_in_drop`), and a system without random numbers (`secrets_no_random_session_key`).
 //!
 //! Version and key ids appear, values never.
 

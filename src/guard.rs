@@ -9,6 +9,9 @@ use std::{
     time::Duration,
 };
 
+/// Longer than any process lives; a bound for sums of instants.
+pub(crate) const FAR: Duration = Duration::from_secs(86_400 * 365);
+
 /// Why code that is not ours gave no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -35,7 +38,7 @@ pub(crate) async fn guarded<F: Future>(
     make: impl FnOnce() -> F,
 ) -> Result<F::Output, Fault> {
     let future = catch(make)?;
-    match tokio::time::timeout(limit, CatchUnwind(Box::pin(future))).await {
+    match tokio::time::timeout(limit, CatchUnwind(Some(Box::pin(future)))).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Fault::TimedOut(limit)),
     }
@@ -52,10 +55,21 @@ pub(crate) fn log(f: impl FnOnce()) {
     let _ = catch(f);
 }
 
-/// Drops what is the user's; a bundle, or what holds it.
+/// Drops what is the user's, or holds such.
 pub(crate) fn let_go(f: impl FnOnce()) {
     if catch(f).is_err() {
-        log(|| tracing::error!("secrets_bundle_panicked_in_drop"));
+        log(|| tracing::error!("secrets_panicked_in_drop"));
+    }
+}
+
+/// What is the user's goes on with a success, and is let go of with a failure.
+pub(crate) fn keep_if<V, E, B>(outcome: Result<V, E>, theirs: B) -> Result<(V, B), E> {
+    match outcome {
+        Ok(value) => Ok((value, theirs)),
+        Err(error) => {
+            let_go(|| drop(theirs));
+            Err(error)
+        }
     }
 }
 
@@ -82,13 +96,24 @@ pub(crate) async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec
     running.into_iter().filter_map(|(_, done)| done).collect()
 }
 
-struct CatchUnwind<F>(Pin<Box<F>>);
+/// `None` as it is dropped: what a future holds is dropped with it.
+struct CatchUnwind<F>(Option<Pin<Box<F>>>);
+
+impl<F> Drop for CatchUnwind<F> {
+    fn drop(&mut self) {
+        let future = self.0.take();
+        let_go(|| drop(future));
+    }
+}
 
 impl<F: Future> Future for CatchUnwind<F> {
     type Output = Result<F::Output, Fault>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match catch(|| self.0.as_mut().poll(cx)) {
+        let Some(future) = &mut self.0 else {
+            return Poll::Pending;
+        };
+        match catch(|| future.as_mut().poll(cx)) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Err(fault) => Poll::Ready(Err(fault)),

@@ -7,19 +7,18 @@ mod support;
 use std::{
     future::{Ready, ready},
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use futures::FutureExt;
 use http::StatusCode;
 use serde::Deserialize;
 use support::{ask, token};
 use tower_secrets::{
-    Builder, JwtKey, Keyring, Probe,
+    JwtKey, Keyring, Probe,
     clock::TokioClock,
     source::{Memory, Source, SourceError, SourceErrorKind, Stage, Version, Versions},
 };
@@ -259,113 +258,6 @@ async fn a_directory_that_cannot_be_looked_at_withdraws_nothing() {
     assert_eq!(ask(&k, &old).await, Ok(Stage::Previous));
 }
 
-// panic in a bundle's Drop ends the loop
-#[derive(Deserialize)]
-struct Bomb {
-    key: String,
-}
-impl Drop for Bomb {
-    fn drop(&mut self) {
-        assert!(!self.key.starts_with("bomb"), "on purpose");
-    }
-}
-async fn bombs(
-    first: &str,
-    change: impl FnOnce(Builder<Bomb>) -> Builder<Bomb>,
-) -> (Memory, Keyring<Bomb>) {
-    let m = Memory::new(format!(r#"{{"key":"{first}"}}"#));
-    let building = Keyring::<Bomb>::builder(m.clone()).clock(TokioClock::new());
-    let k = change(building).build().await.unwrap();
-    (m, k)
-}
-#[tokio::test(start_paused = true)]
-async fn a_panic_in_the_drop_of_a_bundle_leaves_the_loop_alive() {
-    let (m, k) = bombs("bomb", Builder::release_previous_at_swap).await;
-    m.rotate(r#"{"key":"two"}"#);
-    k.refresh().await.unwrap();
-    m.rotate(r#"{"key":"three"}"#);
-    k.refresh().await.unwrap();
-    assert_eq!(k.current().key, "three");
-}
-#[tokio::test(start_paused = true)]
-async fn a_panic_in_the_drop_at_the_end_of_a_window_leaves_the_loop_alive() {
-    let (m, k) = bombs("bomb", |building| building).await;
-    m.rotate(r#"{"key":"two"}"#);
-    k.refresh().await.unwrap();
-    assert!(k.current().previous().is_some());
-    tokio::time::sleep(std::time::Duration::from_secs(86_400)).await;
-    assert!(k.current().previous().is_none());
-    m.rotate(r#"{"key":"three"}"#);
-    k.refresh().await.unwrap();
-    assert_eq!(k.current().key, "three");
-}
-#[tokio::test(start_paused = true)]
-async fn a_panic_in_the_drop_of_a_refused_bundle_is_the_failure_of_that_refresh() {
-    let (m, k) = bombs("one", |building| {
-        building.probe("db", |app: Arc<Bomb>| async move {
-            match app.key.as_str() {
-                "bomb" => Err("refused"),
-                _ => Ok(()),
-            }
-        })
-    })
-    .await;
-    m.rotate(r#"{"key":"bomb"}"#);
-    let error = k.refresh().await.unwrap_err().to_string();
-    assert!(error.contains("the refresh panicked"), "{error}");
-    assert_eq!(k.current().key, "one");
-    m.set(Versions::new(Version::new("3", r#"{"key":"three"}"#)));
-    k.refresh().await.unwrap();
-    assert_eq!(k.current().key, "three");
-}
-// a bundle that asks its keyring in Drop waits for a lock that its own thread holds
-#[derive(Deserialize)]
-struct Asks {
-    number: u32,
-}
-static ASKED: OnceLock<Keyring<Asks>> = OnceLock::new();
-static ANSWERS: Mutex<Vec<(u32, u64)>> = Mutex::new(Vec::new());
-impl Drop for Asks {
-    fn drop(&mut self) {
-        if let Some(k) = ASKED.get() {
-            let answer = (self.number, k.status().generation);
-            ANSWERS.lock().unwrap().push(answer);
-        }
-    }
-}
-#[test]
-fn a_bundle_may_ask_its_keyring_as_it_is_dropped() {
-    let (done, ends) = std::sync::mpsc::channel();
-    // A thread of its own, as it would wait for ever.
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build();
-        runtime.unwrap().block_on(async {
-            let m = Memory::new(r#"{"number":1}"#);
-            let building = Keyring::<Asks>::builder(m.clone()).clock(TokioClock::new());
-            let k = ASKED.get_or_init(|| building.build().now_or_never().unwrap().unwrap());
-            for number in 2..=4 {
-                m.rotate(format!(r#"{{"number":{number}}}"#));
-                k.refresh().await.unwrap();
-                tokio::time::sleep(std::time::Duration::from_secs(86_400)).await;
-            }
-            // The books keep what is revoked, and no snapshot does.
-            for number in 5..=6 {
-                m.rotate(format!(r#"{{"number":{number}}}"#));
-                k.refresh().await.unwrap();
-                k.revoke_previous();
-            }
-            done.send(()).unwrap();
-        });
-    });
-    ends.recv_timeout(Duration::from_secs(60)).unwrap();
-    let answers = ANSWERS.lock().unwrap();
-    for number in 1..=4 {
-        assert!(answers.iter().any(|it| it.0 == number), "{answers:?}");
-    }
-}
 // Display of a probe's error panics
 #[derive(Debug)]
 struct Bad;

@@ -2,13 +2,13 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
+    fmt, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
 use super::Event;
-use crate::clock::Clock;
+use crate::{clock::Clock, guard::let_go};
 
 /// How much is remembered.
 const REMEMBERED: usize = 32;
@@ -45,22 +45,26 @@ impl Recent {
         }
         let at = self.clock.wall();
         let mut all = self.all();
-        if let Some(last) = all.back_mut()
-            && is_again(&last.event, event)
-        {
+        let last = all.back_mut().filter(|last| is_again(&last.event, event));
+        let gone = if let Some(last) = last {
             last.at = at;
             last.times += 1;
-            last.event = event.clone();
-            return;
-        }
-        if all.len() == REMEMBERED {
-            all.pop_front();
-        }
-        all.push_back(RecentEvent {
-            at,
-            event: event.clone(),
-            times: 1,
-        });
+            Some(mem::replace(&mut last.event, event.clone()))
+        } else {
+            all.push_back(RecentEvent {
+                at,
+                event: event.clone(),
+                times: 1,
+            });
+            let too_many = all.len() > REMEMBERED;
+            too_many
+                .then(|| all.pop_front())
+                .flatten()
+                .map(|it| it.event)
+        };
+        drop(all);
+        // It may hold an error of the user's.
+        let_go(|| drop(gone));
     }
 
     pub(super) fn newest_first(&self) -> Vec<RecentEvent> {

@@ -299,18 +299,16 @@ impl<T> Shared<T> {
         if let Some(session_keys) = &self.session_keys {
             session_keys.publish(books.ledger.session_keys(now));
         }
-        self.refusals.tell_news();
         let current = books.ledger.current.id.clone();
         books.in_flight.replaced(&old, &current, now);
         drop(books);
+        self.refusals.tell_news();
         self.changes.send_replace(());
-        // Perhaps the last holders.
-        let_go(|| {
-            old.tokens.clear();
-            drop(old);
-        });
-        before.into_iter().for_each(|it| let_go(|| drop(it)));
         self.events.tell_all(told);
+        // Perhaps the last holders.
+        let_go(|| old.tokens.clear());
+        let_go(|| drop(old));
+        before.into_iter().for_each(|it| let_go(|| drop(it)));
         self.sample();
         Some(generation)
     }

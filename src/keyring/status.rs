@@ -246,7 +246,9 @@ impl<T> Shared<T> {
         let mut current = version(&ledger.current.id, Stage::Current);
         current.age = Some(now.mono.saturating_sub(ledger.current_since.mono));
         current.expires_in = None;
-        let previous = ledger.trusted_previous(now);
+        // Borrowed: nobody else may be the last to hold a bundle.
+        let previous = ledger.previous.as_ref();
+        let previous = previous.filter(|held| held.trust.holds(now));
         let previous_id = previous.as_ref().map(|held| &held.id).or_else(|| {
             let replaced = keys.iter().find(|held| held.stage == Stage::Previous);
             replaced.map(|held| &held.version)

@@ -13,6 +13,7 @@ use ::metrics::{Counter, Gauge, Histogram, SharedString, counter, gauge, histogr
 
 use super::versions::Versions;
 use crate::{
+    guard::log,
     keyring::{
         Sample,
         verify::{Verified, VerifyError, VerifyErrorKind},
@@ -22,7 +23,7 @@ use crate::{
     source::{SourceErrorKind, Stage},
 };
 
-/// Cheap to clone.
+/// Cheap to clone. Its recorder is the user's: where the refresh loop counts, a panic ends nothing.
 #[derive(Clone)]
 pub(crate) struct Meter(Arc<Handles>);
 
@@ -145,30 +146,36 @@ impl Meter {
         };
         let secret = self.0.secret.clone();
         let trigger = trigger.as_str();
-        counter!(super::REFRESHES, "secret" => secret, "trigger" => trigger, "outcome" => outcome)
-            .increment(1);
-        self.0.refresh_duration.record(took.as_secs_f64());
+        log(|| {
+            counter!(super::REFRESHES, "secret" => secret, "trigger" => trigger, "outcome" => outcome)
+                .increment(1);
+            self.0.refresh_duration.record(took.as_secs_f64());
+        });
     }
 
     /// The source has answered, or failed.
     pub(crate) fn fetched(&self, failure: Option<SourceErrorKind>) {
         let outcome = failure.map_or("ok", SourceErrorKind::as_str);
         let secret = self.0.secret.clone();
-        counter!(super::SOURCE_CALLS, "secret" => secret, "outcome" => outcome).increment(1);
+        log(|| {
+            counter!(super::SOURCE_CALLS, "secret" => secret, "outcome" => outcome).increment(1);
+        });
     }
 
     pub(crate) fn probe_refused(&self, probe: &str) {
         let secret = self.0.secret.clone();
-        counter!(super::PROBE_FAILURES, "secret" => secret, "probe" => probe.to_owned())
-            .increment(1);
+        log(|| {
+            counter!(super::PROBE_FAILURES, "secret" => secret, "probe" => probe.to_owned())
+                .increment(1);
+        });
     }
 
     pub(crate) fn window_cut_short(&self) {
-        self.0.windows_cut_short.increment(1);
+        log(|| self.0.windows_cut_short.increment(1));
     }
 
     pub(crate) fn asked_for_key(&self) {
-        self.0.unknown_key_refreshes.increment(1);
+        log(|| self.0.unknown_key_refreshes.increment(1));
     }
 
     /// A request waits until this is dropped.
@@ -180,14 +187,14 @@ impl Meter {
 
     fn show_waiters(&self) {
         let waiting = self.0.waiting.load(Ordering::Relaxed);
-        self.0.waiters.set(waiting as f64);
+        log(|| self.0.waiters.set(waiting as f64));
     }
 
     /// Sets the gauges. The look is taken under a lock, so that an older one never overwrites a newer one.
     pub(crate) fn sample(&self, look: impl FnOnce() -> Sample) {
         let sampled = &self.0.sampled;
         let mut sampled = sampled.lock().unwrap_or_else(PoisonError::into_inner);
-        sampled.show(&look());
+        log(|| sampled.show(&look()));
         self.show_waiters();
     }
 }

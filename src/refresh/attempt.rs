@@ -107,7 +107,7 @@ where
 
     /// What the source asks for where the builder was told nothing.
     pub(super) fn default_unknown_key(&self) -> UnknownKey {
-        if catch(|| self.recipe.source.refresh_on_unknown_key()).unwrap_or(false) {
+        if self.recipe.source.refresh_on_unknown_key() {
             UnknownKey::new().on_bad_signatures()
         } else {
             UnknownKey::never()
@@ -125,7 +125,7 @@ where
     /// From here on the snapshots of this keyring are refreshed.
     pub(super) fn adopt(&mut self, keyring: &Keyring<T>) {
         self.shared = Arc::downgrade(keyring.shared());
-        self.tell_source(keyring.current().version());
+        self.recipe.source.published(keyring.current().version());
     }
 
     /// The refresh inside `build`, when there is nothing to protect yet.
@@ -159,7 +159,7 @@ where
         trigger: Trigger,
     ) -> Option<Result<Refreshed, RefreshError>> {
         if trigger.wants_news() {
-            self.invalidate_source();
+            self.recipe.source.invalidate();
         }
         let fetched = match self.fetch_lately_answered().await {
             Ok(fetched) => fetched,
@@ -226,7 +226,7 @@ where
         let generation = shared.accept(candidate);
         shared.health().degraded = degraded;
         drop(shared);
-        self.tell_source(&version);
+        self.recipe.source.published(&version);
         if !same_current {
             self.tell_swap(&old, &bundle);
         }
@@ -243,8 +243,9 @@ where
         Some(Ok(swapped))
     }
 
-    /// A refresh that ended where none may end.
-    pub(super) fn broke_off(&self, fault: Fault) -> RefreshError {
+    /// A refresh that ended where none may end. Whatever it had come to, the next one begins anew.
+    pub(super) fn broke_off(&mut self, fault: Fault) -> RefreshError {
+        self.view = None;
         let error = SourceError::new(SourceErrorKind::Other, format!("the refresh {fault}"));
         RefreshError::fetch(error, &self.source_name)
     }
@@ -280,7 +281,8 @@ where
         let candidate = self.candidate(&offer.versions, fresh, built, events);
         self.in_use.take(&offer.fetched, offer.versions);
         if let Some(parts) = parts {
-            self.parts = parts.next();
+            let before = std::mem::replace(&mut self.parts, parts.next());
+            let_go(|| drop(before));
         }
         candidate
     }
@@ -369,14 +371,8 @@ where
         if limit.is_none_or(|limit| fetched.age < limit / 2) {
             return Ok(fetched);
         }
-        self.invalidate_source();
+        self.recipe.source.invalidate();
         self.fetch().await
-    }
-
-    fn invalidate_source(&self) {
-        if catch(|| self.recipe.source.invalidate()).is_err() {
-            log(|| tracing::error!(source = self.source_name, "secrets_source_panicked"));
-        }
     }
 
     fn check_names(&self, versions: &Versions) -> Result<(), BuildError> {
@@ -395,12 +391,6 @@ where
             "the probe `{probe}` is for part `{part}`, which the source `{source}` has not; its parts \
              are {names:?}"
         )))
-    }
-
-    fn tell_source(&self, current: &VersionId) {
-        if catch(|| self.recipe.source.published(current)).is_err() {
-            log(|| tracing::error!(source = self.source_name, "secrets_source_panicked"));
-        }
     }
 
     fn tell_swap(&self, old: &Arc<T>, new: &Arc<T>) {

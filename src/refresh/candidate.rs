@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use super::{RefreshError, attempt::Refresher, compose::with, prove::Fresh, recipe::Make};
 use crate::{
     event::{Event, Teller},
+    guard::{keep_if, let_go},
     keyring::{
         key::PreparedKey,
         ledger::{Beside, Candidate, KeySide, Proved, Withdrawn},
@@ -77,8 +78,11 @@ where
         let mut key_part = std::mem::take(&mut self.key_part);
         let current = identities(current);
         key_part.learn(versions, &self.in_use, |other| {
-            let raw = self.parsed(other);
-            let keys = raw.and_then(|raw| self.prepared_keys(&raw, other));
+            let Ok(raw) = self.parsed(other) else {
+                return false;
+            };
+            let keys = self.prepared_keys(&raw, other);
+            let_go(|| drop(raw));
             keys.is_ok_and(|prepared| identities(&prepared.keys) != current)
         });
         self.key_part = key_part;
@@ -180,11 +184,14 @@ where
         events: &Teller,
     ) -> Result<Proved<T>, RefreshError> {
         let raw = Arc::new(self.parsed(version)?);
-        let keys = self.keys(&raw, version, stage, events)?;
-        let session = self.session_key(&raw, version)?;
+        let read = self.read(&raw, version, stage, events);
+        let ((keys, session), raw) = keep_if(read, raw)?;
         let bundle = match &self.recipe.make {
             Make::Same(same) => Some(same(raw)),
-            Make::Prepared(_) => None,
+            Make::Prepared(_) => {
+                let_go(|| drop(raw));
+                None
+            }
         };
         Ok(proved(version, bundle, keys, session))
     }

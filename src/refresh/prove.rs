@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     event::{Event, Teller},
-    guard::{catch, guarded},
+    guard::{catch, guarded, keep_if, let_go},
     keyring::{
         key::{PreparedKey, PreparedKeys, prepare},
         session_key::PreparedSessionKey,
@@ -30,6 +30,8 @@ pub(super) struct Fresh<T> {
     pub(super) session: Option<Arc<PreparedSessionKey>>,
     pub(super) parts: Option<Parts>,
 }
+
+type Keys = (Vec<Arc<PreparedKey>>, Option<Arc<PreparedSessionKey>>);
 
 /// What a new current version was refused for.
 pub(super) enum Refusal {
@@ -79,8 +81,8 @@ where
     ) -> Result<Fresh<T>, Refusal> {
         let version = &versions.current;
         let raw = Arc::new(self.parsed(version)?);
-        let keys = self.keys(&raw, version, Stage::Current, events)?;
-        let session = self.session_key(&raw, version)?;
+        let read = self.read(&raw, version, Stage::Current, events);
+        let ((keys, session), raw) = keep_if(read, raw)?;
         let limit = self.recipe.probe_limit;
         // A part's probe is due when the part is new; without such a part, it judges the whole.
         let due = |part: Option<&str>| {
@@ -91,7 +93,8 @@ where
             })
         };
         let refusals = probe::run_all(&self.recipe.raw_probes, due, &raw, limit).await;
-        self.judge(refusals, versions, first, events)?;
+        let judged = self.judge(refusals, versions, first, events);
+        let ((), raw) = keep_if(judged, raw)?;
         let (bundle, parts) = match &self.recipe.make {
             Make::Same(same) => (same(raw), None),
             Make::Prepared(prepare) => {
@@ -102,13 +105,15 @@ where
                     RefreshError::step(Step::Prepare, self.subject(version), message)
                 };
                 let bundle = prepared
-                    .map_err(|fault| refused(format!("the step {fault}")))?
-                    .map_err(|error| refused(probe::told(&*error)))?;
+                    .map_err(|fault| refused(format!("the step {fault}")))
+                    .and_then(|made| made.map_err(|error| refused(probe::told(&*error))));
+                let (bundle, parts) = keep_if(bundle, parts)?;
                 (Arc::new(bundle), Some(parts))
             }
         };
         let refusals = probe::run_all(&self.recipe.probes, due, &bundle, limit).await;
-        self.judge(refusals, versions, first, events)?;
+        let judged = self.judge(refusals, versions, first, events);
+        let ((), (bundle, parts)) = keep_if(judged, (bundle, parts))?;
         Ok(Fresh {
             bundle,
             keys,
@@ -119,11 +124,15 @@ where
 
     /// The version in use, seen again beside other side stages: nothing is built anew.
     pub(super) fn again(&self, versions: &Versions, bundle: &Arc<T>) -> Result<Fresh<T>, Refusal> {
-        let raw = self.parsed(&versions.current)?;
+        let version = &versions.current;
+        let raw = self.parsed(version)?;
+        let keys = self.prepared_keys(&raw, version);
+        let session = self.session_key(&raw, version);
+        let_go(|| drop(raw));
         Ok(Fresh {
             bundle: bundle.clone(),
-            keys: self.prepared_keys(&raw, &versions.current)?.keys,
-            session: self.session_key(&raw, &versions.current)?,
+            keys: keys?.keys,
+            session: session?,
             parts: None,
         })
     }
@@ -191,7 +200,19 @@ where
             .map_err(refused)
     }
 
-    pub(super) fn keys(
+    /// The keys of a version, and what of them is skipped is told.
+    pub(super) fn read(
+        &self,
+        raw: &Raw,
+        version: &Version,
+        stage: Stage,
+        events: &Teller,
+    ) -> Result<Keys, RefreshError> {
+        let keys = self.keys(raw, version, stage, events)?;
+        Ok((keys, self.session_key(raw, version)?))
+    }
+
+    fn keys(
         &self,
         raw: &Raw,
         version: &Version,

@@ -6,7 +6,6 @@ use std::{
 
 use super::{Parts, Probe};
 use crate::{
-    guard::catch,
     keyring::{JwtKey, SessionKey},
     source::{BoxSource, Source},
 };
@@ -75,7 +74,7 @@ impl<Raw> Recipe<Raw, Raw> {
 
 impl<Raw, T> Recipe<Raw, T> {
     pub(super) fn source_name(&self) -> String {
-        catch(|| self.source.name()).unwrap_or_else(|_| "source".to_owned())
+        self.source.name()
     }
 
     /// How long the proof of a new version may take: probes of one kind run at the same time.

@@ -6,6 +6,7 @@
 
 use std::{
     future::{Future, pending},
+    mem,
     pin::Pin,
     sync::{Arc, Weak},
     time::Duration,
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::{
     event::Event,
-    guard::{catch, guarded, log},
+    guard::{FAR, guarded, let_go},
     keyring::{FLIP_INTERVAL, Failure, Keyring, LoopEnds, Reply, Request, Shared},
     metrics::Meter,
     snapshot::Retired,
@@ -40,8 +41,6 @@ const SIGNAL_SPACING: Duration = Duration::from_secs(1);
 const CHANGE_SPACING: Duration = Duration::from_millis(100);
 /// However soon a refused version may be tried again.
 const SHORTEST_RETRY: Duration = Duration::from_secs(1);
-/// Longer than any process lives; a bound for sums of instants.
-const FAR: Duration = Duration::from_secs(86_400 * 365);
 
 type Outcome = Option<Result<Refreshed, RefreshError>>;
 type Running<Raw, T> = Pin<Box<dyn Future<Output = (Refresher<Raw, T>, Outcome)> + Send>>;
@@ -55,8 +54,6 @@ pub(super) struct Worker<Raw, T> {
     asked: Asked<Reply>,
     requests: mpsc::UnboundedReceiver<Request>,
     stop: watch::Receiver<bool>,
-    // Dropped last: `shutdown` waits for it.
-    _done: watch::Sender<()>,
     retired: Arc<Retired>,
     /// Somebody waits for a flip.
     awaited: Arc<Notify>,
@@ -73,6 +70,8 @@ pub(super) struct Worker<Raw, T> {
     /// Until when a store wants to be left alone, but for who asks.
     rests_until: Instant,
     told_stale: bool,
+    // Dropped last: `shutdown` waits for it.
+    _done: watch::Sender<()>,
 }
 
 /// How often the source is asked.
@@ -352,8 +351,8 @@ where
             (unused, in_use) = shared.tell_drained();
             shared.sample();
         });
-        if !unused.is_empty() && catch(|| self.source.drained(&unused, &in_use)).is_err() {
-            log(|| tracing::error!(source = self.source.name(), "secrets_source_panicked"));
+        if !unused.is_empty() {
+            self.source.drained(&unused, &in_use);
         }
     }
 
@@ -392,13 +391,17 @@ fn note_health<Raw, T>(
 {
     let at = shared.clock.now().wall;
     let mut health = shared.health();
-    health.quarantine = refresher.quarantined();
-    health.refused_parts = refresher.refused_parts();
-    health.stale_parts = refresher.stale_parts().to_vec();
+    let before = (
+        mem::replace(&mut health.quarantine, refresher.quarantined()),
+        mem::replace(&mut health.refused_parts, refresher.refused_parts()),
+        mem::replace(&mut health.stale_parts, refresher.stale_parts().to_vec()),
+        outcome.is_err().then(|| health.last_failure.take()),
+    );
     match outcome {
         Ok(_) => {
             health.last_success = Some(at);
             health.consecutive_failures = 0;
+            drop(health);
         }
         Err(error) => {
             health.consecutive_failures = health.consecutive_failures.saturating_add(1);
@@ -414,6 +417,8 @@ fn note_health<Raw, T>(
             });
         }
     }
+    // They may hold errors of the user's.
+    let_go(|| drop(before));
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
@@ -428,11 +433,7 @@ async fn finished<F: Future + ?Sized>(running: &mut Option<Pin<Box<F>>>) -> F::O
     }
 }
 
-/// The source's next change. A panic in it ends the watching; the interval goes on.
 async fn next_change(source: Arc<BoxSource>, pause: Duration) {
     tokio::time::sleep(pause).await;
-    if guarded(FAR, || source.changed()).await.is_err() {
-        log(|| tracing::error!(source = source.name(), "secrets_watch_ended"));
-        pending().await
-    }
+    source.changed().await;
 }

@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use super::{BoxSource, Source, SourceError, SourceErrorKind, VersionId, Versions};
-use crate::guard::log;
+use super::{BoxSource, Source, SourceError, VersionId, Versions};
+use crate::guard::{guarded, log};
 
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(4);
 
@@ -58,13 +58,9 @@ impl Fallback {
     }
 
     async fn fetch_primary_in_time(&self) -> Result<Versions, SourceError> {
-        match tokio::time::timeout(self.patience, self.primary.fetch()).await {
-            Ok(result) => result,
-            Err(_) => Err(SourceError::new(
-                SourceErrorKind::TimedOut,
-                format!("no answer within {:?}", self.patience),
-            )),
-        }
+        guarded(self.patience, || self.primary.fetch())
+            .await
+            .unwrap_or_else(|fault| Err(fault.into()))
     }
 
     async fn fetch_other(&self, error: SourceError) -> Result<Versions, SourceError> {
@@ -166,7 +162,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::source::Memory;
+    use crate::source::{Memory, SourceErrorKind};
 
     fn down() -> SourceError {
         SourceError::new(SourceErrorKind::Unavailable, "store is down")

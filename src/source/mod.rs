@@ -18,6 +18,8 @@
 
 use std::{fmt, future::Future, pin::Pin, time::Duration};
 
+use crate::guard::{FAR, catch, guarded, log};
+
 mod version;
 pub(crate) use version::Side;
 pub use version::{Stage, Version, VersionId, Versions};
@@ -231,37 +233,51 @@ impl<S: Source> ErasedSource for S {
     }
 }
 
+impl BoxSource {
+    /// What it is told is its own affair: where one of several panics, the others hear of it still.
+    fn tell(&self, how: impl FnOnce(&dyn ErasedSource)) {
+        if catch(|| how(&*self.0)).is_err() {
+            log(|| tracing::error!(source = self.name(), "secrets_source_panicked"));
+        }
+    }
+}
+
+/// A panic is caught, in all but [`fetch`](Source::fetch): whoever awaits that has a limit for it, too.
 impl Source for BoxSource {
     fn fetch(&self) -> impl Future<Output = Result<Versions, SourceError>> + Send {
         self.0.fetch_boxed()
     }
 
-    fn changed(&self) -> impl Future<Output = ()> + Send {
-        self.0.changed_boxed()
+    /// After a panic there is none any more; the interval goes on.
+    async fn changed(&self) {
+        if guarded(FAR, || self.0.changed_boxed()).await.is_err() {
+            log(|| tracing::error!(source = self.name(), "secrets_watch_ended"));
+            std::future::pending().await
+        }
     }
 
     fn published(&self, current: &VersionId) {
-        self.0.tell_published(current);
+        self.tell(|source| source.tell_published(current));
     }
 
     fn invalidate(&self) {
-        self.0.tell_invalidate();
+        self.tell(|source| source.tell_invalidate());
     }
 
     fn refresh_on_unknown_key(&self) -> bool {
-        self.0.asks_on_unknown_key()
+        catch(|| self.0.asks_on_unknown_key()).unwrap_or(false)
     }
 
     fn set_fetch_limit(&self, limit: Duration) {
-        self.0.tell_fetch_limit(limit);
+        self.tell(|source| source.tell_fetch_limit(limit));
     }
 
     fn drained(&self, versions: &[VersionId], in_use: &[VersionId]) {
-        self.0.tell_drained(versions, in_use);
+        self.tell(|source| source.tell_drained(versions, in_use));
     }
 
     fn name(&self) -> String {
-        self.0.own_name()
+        catch(|| self.0.own_name()).unwrap_or_else(|_| "source".to_owned())
     }
 
     fn boxed(self) -> BoxSource {

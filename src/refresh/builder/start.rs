@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use super::{Builder, session};
 use crate::{
     event::{Event, Teller},
-    guard::{catch, log},
     keyring::{Keyring, Settings, ledger::Windows},
     metrics::Meter,
     refresh::{
@@ -66,9 +65,7 @@ where
         let meter = Meter::new(&self.recipe.source_name());
         let events = Teller::new(meter, self.clock.clone());
         let fetch_limit = self.recipe.fetch_limit;
-        if catch(|| self.recipe.source.set_fetch_limit(fetch_limit)).is_err() {
-            log(|| tracing::error!("secrets_source_panicked"));
-        }
+        self.recipe.source.set_fetch_limit(fetch_limit);
         let mut refresher = Refresher::new(
             self.recipe,
             self.clock.clone(),
