@@ -59,26 +59,3 @@ impl<R> Asked<R> {
         self.answering.drain(..)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_of_the_reasons_that_count_most_is_told() {
-        let rising = [
-            [Trigger::Timer, Trigger::Change],
-            [Trigger::UnknownKey, Trigger::Refused],
-            [Trigger::Manual, Trigger::Signal],
-        ];
-        let mut asked = Asked::<()>::new();
-        for [first, second] in rising {
-            asked.want(first);
-            asked.want(second);
-            asked.want(Trigger::Timer);
-            assert_eq!(asked.wanted, Some(first));
-        }
-        assert_eq!(asked.begin(), Some(Trigger::Manual));
-        assert_eq!(asked.begin(), None);
-    }
-}

@@ -21,6 +21,8 @@ pub use trigger::Trigger;
 mod worker;
 
 mod asked;
+#[cfg(test)]
+mod asked_tests;
 mod attempt;
 mod candidate;
 mod compose;
