@@ -1,9 +1,9 @@
 //! Change the credentials of a running HTTP service, an MCP server above all: no restart, no
-//! dropped connection, no failed call.
+//! dropped connection, and no failed call while old and new keys overlap.
 //!
 //! A secret has *versions*. A *snapshot* is one immutable view of the versions valid now. A
 //! request lives its whole life on one snapshot. A new snapshot is published only after it has
-//! proved itself, and an old key stays trusted for a bounded window.
+//! proved itself (at the start an ordinary probe only warns), and an old key stays trusted for a bounded window.
 //!
 //! # The way of the data
 //!
@@ -99,7 +99,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `file` | [`source::File`], with its file watch |
-//! | `aws` | [`source::SecretsManager`], a secret of AWS Secrets Manager |
+//! | `aws` | [`source::SecretsManager`], a secret of AWS Secrets Manager, and `aws::AccessKeyProvider` |
 //! | `jwks` | [`source::Jwks`], keys of identity providers over HTTP, and their settings |
 //! | `vault` | [`source::Vault`] and [`source::VaultDatabase`], secrets and database credentials of Vault or OpenBao |
 //! | `axum` | the axum extractors |

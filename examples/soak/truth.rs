@@ -23,15 +23,19 @@ pub(crate) struct View {
     certain: Vec<Number>,
     possible: Vec<Number>,
     is_older: bool,
+    /// Which keys the store named, whatever became of them.
+    named: Vec<Number>,
 }
 
 impl View {
     pub(crate) fn new(current: Number, previous: Option<Number>) -> Self {
+        let named: Vec<Number> = previous.into_iter().chain([current]).collect();
         Self {
             current: Some(current),
-            certain: previous.into_iter().chain([current]).collect(),
+            certain: named.clone(),
             possible: Vec::new(),
             is_older: false,
+            named,
         }
     }
 
@@ -89,6 +93,11 @@ impl Truth {
     pub(crate) fn offered(&self, mut view: View) {
         let mut books = self.books();
         if let Some(last) = books.views.back() {
+            // Asked again, it says the same again.
+            let is_same = view.current == last.current && view.named == last.named;
+            if is_same && view.is_older == last.is_older {
+                return;
+            }
             // A key that is replaced, or passed over, may be trusted for the rest of its window.
             let others = last.certain.iter().chain(&last.possible).copied();
             let left = if last.current.is_some() && view.current.is_some() {
@@ -107,10 +116,6 @@ impl Truth {
                     .filter(|key| Some(*key) != view.current);
                 view.possible.extend(previous.collect::<Vec<_>>());
                 view.certain.retain(|key| Some(*key) == view.current);
-            }
-            let is_same = view.current == last.current && view.certain == last.certain;
-            if is_same && view.is_older == last.is_older {
-                return;
             }
         }
         books.views.push_back(view);

@@ -79,6 +79,6 @@
 //! # What never happens
 //!
 //! * A request waits for the store, unless you asked for it: [`refresh_on_unknown_key`](crate::Builder::refresh_on_unknown_key),
-//!   and `try_each` after a refusal.
+//!   which `Jwks` has by default, and `try_each` after a refusal.
 //! * An outage of the store takes the service down, unless you asked for it: [`refuse_after`](crate::Builder::refuse_after).
 //! * A keyring without a snapshot. [`build`](crate::Builder::build) makes the first fetch, or is an error.

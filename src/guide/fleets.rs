@@ -89,10 +89,11 @@
 //! asks them all, twice:
 //!
 //! ```sh
-//! fleet_status --expect 3 --version ID --wait 20m http://10.0.0.1:9090 http://10.0.0.2:9090 http://10.0.0.3:9090
+//! export TOWER_SECRETS_ADMIN_TOKEN=.. # of the pages
+//! fleet_status --expect 3 --version OLD --wait 20m http://10.0.0.1:9090 http://10.0.0.2:9090 http://10.0.0.3:9090
 //! ```
 //!
-//! What nobody can see: values that were copied out of [`Secrets`](crate::Secrets), tokens of the old key that clients still hold
+//! `OLD` is the version that is to be revoked. What nobody can see: values that were copied out of [`Secrets`](crate::Secrets), tokens of the old key that clients still hold
 //! (their lifetime is in the sum above), verifiers elsewhere that took [`jwks()`](crate::Keyring::jwks) and cache it.
 //!
 //! # Behind a load balancer

@@ -76,6 +76,7 @@
 //! random() { head -c 32 /dev/urandom | base64; }
 //! cp secrets/current.json secrets/.next && mv secrets/.next secrets/previous.json # previous first
 //! printf '{"jwt_secret":"%s","api_key":"two"}' "$(random)" > secrets/.next && mv secrets/.next secrets/current.json
+//! sleep 1 # the watch waits until a change is over
 //! whoami
 //! ```
 //!

@@ -15,6 +15,9 @@
 //!   cargo run --example mcp_resource_server --features file,jwks,axum,rmcp
 //! ```
 //!
+//! `ISSUER` is yours: its tokens need `aud` = `PUBLIC_URL` and the scopes `mcp` and `upstream`. rmcp answers to the names of this
+//! machine only: for another `PUBLIC_URL` add its host to `allowed_hosts` of its configuration.
+//!
 //! A client that knows the URL alone calls it, gets a 401 that names the metadata document, reads there who
 //! gives out tokens, gets one and calls again. For a tool that needs more it gets a 403 that names all the
 //! scopes of that call, and comes back with a token that has them. To see that without an identity provider of

@@ -9,7 +9,8 @@
 //!   is [`token_cache`](crate::Builder::token_cache); it begins empty after each rotation.
 //! * A token of the previous key costs the same where it has a `kid`, and one more signature check where it has none. Tokens of
 //!   [`Signer`](crate::Signer) have one.
-//! * A refused token costs at most eight signature checks, and none above 16 KiB.
+//! * A refused token costs at most eight signature checks each time it is judged, which is once, and again after a refresh that
+//!   it has waited for. Above 16 KiB it costs none.
 //!
 //! So HS256 is the cheapest where one party signs and verifies. Of the asymmetric algorithms RS256 is the cheapest to verify, and
 //! behind the memory of tokens they do not differ much.
@@ -64,7 +65,7 @@
 //!
 //! | what it answers | command |
 //! |---|---|
-//! | what a middleware adds, beside its peers: the table above | `cargo run --release --manifest-path benches/peers/Cargo.toml` |
+//! | what a middleware adds, beside its peers: the table above (needs pkg-config and OpenSSL's headers) | `cargo run --release --manifest-path benches/peers/Cargo.toml` |
 //! | the same, quickly, to see that it runs | `.. -- --quick` |
 //! | whether ours is within its targets | `.. -- --check --tolerance 0.05` |
 //! | how long a request takes | `cargo bench --bench verify` |

@@ -8,7 +8,7 @@
 //! | | may | may not |
 //! |---|---|---|
 //! | whoever writes the store | decide which keys are trusted | |
-//! | this process | read the store; trust a key until its deadline; sign with current keys | write the store; extend a deadline |
+//! | this process | read the store; trust a key until its deadline; sign with the current key, or for the activation delay with the one before | write the store; extend a deadline |
 //! | whoever has a token | what its claims say, until it expires | anything by its header: not the algorithm, not the key, not an address of keys |
 //! | whoever reaches the [operator's page](crate::admin) | see ids, times and reasons; ask for a reload | see a value; revoke, unless `allow_revoke` was called |
 //! | whoever can cut the network to the store | delay a rotation and a withdrawal | make the process take an older view, or an empty one |
@@ -16,12 +16,15 @@
 //! # Four promises
 //!
 //! 1. **Nothing is trusted for longer than was promised.** A deadline is set once and never moves later. It runs on the monotonic
-//!    clock, and is checked at each verification, of remembered tokens and of long requests too.
+//!    clock, and is checked at each verification, of remembered tokens and of long requests too. Three things move it: the store makes the key
+//!    current again; a process starts anew where the store names no `not_after`; a machine sleeps (5 s).
 //! 2. **Nothing is swapped in that was not proved.** A value that does not parse, whose key is weak, or that a probe refuses, is
-//!    reported and not used. A store that says something worse than before does not take the service down.
+//!    reported and not used. Only at a start, where nothing is in use yet, a probe just warns, unless it is declared with
+//!    [`Probe::require`](crate::Probe::require). A store that says something worse than before does not take the service down.
 //! 3. **A withdrawal wins.** What the store no longer names, or what was revoked here, is refused from then on, also where the new
 //!    current was refused.
-//! 4. **Values do not leak** into logs, errors, events, metrics, the status or `Debug`.
+//! 4. **Values do not leak** from this crate into logs, errors, events, metrics, the status or `Debug`. What your own code writes
+//!    (panics, the text of your source's errors, encodings of a value, claims) is in SECURITY.md.
 //!
 //! # How long an attacker has
 //!
@@ -51,7 +54,9 @@
 //!
 //! * An [`audience`](crate::JwtRotationLayer::audience), always. It is what keeps ID tokens, and tokens for other services, out.
 //! * The role of the server can read one secret, and write none.
-//! * Token lifetimes in minutes, and [`token_lifetime`](crate::Builder::token_lifetime) set.
+//! * Token lifetimes in minutes, and [`token_lifetime`](crate::Builder::token_lifetime) set, with an [`overlap`](crate::Builder::overlap) that
+//!   [fits](super::fleets#what-to-set): the default one is too short.
 //! * The operator's page on loopback, or guarded; `allow_revoke` only where somebody is on call who knows what it does.
-//! * An alert on `secrets_reload_failed`, `secrets_reload_error` and `secrets_stale`: rules are in `examples/prometheus` of the repository.
+//! * An alert on `secrets_reload_failed` and `secrets_reload_error`, and on `secrets_stale`, which is told only where
+//!   [`max_staleness`](crate::Builder::max_staleness) is set. `examples/prometheus` of the repository has rules for the same things as metrics.
 //! * A breach rehearsed, with a key that did not leak.

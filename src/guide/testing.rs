@@ -99,5 +99,6 @@
 //!
 //! # Against the real thing
 //!
-//! moto stands in for AWS, `bao server -dev` for Vault; `tests/beds` of the repository makes and starts them. A source of your
+//! moto stands in for AWS, `bao server -dev` for Vault; `tests/beds/aws` of the repository makes and starts the one, `tests/beds/openbao`
+//! installs the other. A source of your
 //! own should keep the contract that `tests/contract` runs over all of ours.

@@ -4,7 +4,7 @@
 //! windows; each change composes the next snapshot from it. It decides no cryptography and waits
 //! for nothing.
 //!
-//! The rules, from the design: windows belong to *keys*, so rotating another field of a bundle
+//! The rules: windows belong to *keys*, so rotating another field of a bundle
 //! opens none; a deadline is fixed once and never moves later; at most two keys overlap, besides a
 //! pending one (unless the source has a key set without stages and asks for a window for each key that
 //! vanishes from it); an absent previous means "forget it"; a revocation wins over everything.

@@ -11,7 +11,7 @@ use crate::{
     tokens::Ring,
 };
 
-/// What the issue allows.
+/// The targets.
 const UNSEEN: f64 = 12.0;
 const SEEN: f64 = 6.0;
 

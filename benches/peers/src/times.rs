@@ -13,7 +13,7 @@ use crate::{
     tokens::Ring,
 };
 
-/// What the issue asks for, in microseconds. It was measured on one machine; what holds on another
+/// The targets, in microseconds. They were measured on one machine; what holds on another
 /// is the ratio of each row to the first.
 const SIGNATURE: [f64; 4] = [0.36, 13.166, 46.2, 29.2];
 const UNSEEN: [Option<f64>; 4] = [Some(1.2), Some(14.4), Some(47.5), Some(30.4)];

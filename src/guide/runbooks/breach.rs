@@ -21,10 +21,13 @@
 //!
 //! ```sh
 //! export REPLICAS='http://127.0.0.1:9091 http://127.0.0.1:9092 http://127.0.0.1:9093' # every one, and none twice
-//! export ADMIN_TOKEN=.. SECRET=mcp/app
+//! export ADMIN_TOKEN=.. SECRET=mcp/app DIRECTORY=/run/secrets/app # SECRET for AWS and Vault, DIRECTORY for files
 //! export NEW_SECRET="$(head -c 32 /dev/urandom | base64)" # an HMAC key; for others the text of the new private key
 //! export NEW_API_KEY=.. # made at its provider, where the old one still works
 //! ```
+//!
+//! The scripts change the fields `jwt_secret` and `api_key`: **put the names of yours there, and take out what did not leak**. A
+//! wrong name adds a field, and leaves the leaked key in use; step 4 tells.
 //!
 //! What leaked: the version and its key, as a replica names them. If it is previous or pending that leaked, say so instead of
 //! `current`.
@@ -71,7 +74,7 @@
 //! ```sh
 //! # 2. Destroy the leaked version, and all before it: the next live one below would take its place.
 //! number="${LEAKED%%@*}"
-//! bao kv destroy -mount=secret -versions="$(seq -s, 1 "$number")" "$SECRET"
+//! bao kv destroy -mount=secret -versions="$(jq -rn --argjson n "$number" '[range(1; $n + 1) | tostring] | join(",")')" "$SECRET"
 //! ```
 //!
 //! A dynamic database account: `bao lease revoke -prefix database/creds/my-server`. Each replica asks for another at its next poll,
@@ -81,14 +84,14 @@
 //!
 //! ```sh
 //! # 1. Write a new key. A `version` of your own goes, or gets another name.
-//! cd "$DIRECTORY" && umask 077
+//! cd "${DIRECTORY:?}" && umask 077
 //! jq -c 'del(.version) | .jwt_secret = env.NEW_SECRET | .api_key = env.NEW_API_KEY' current.json > .next
 //! mv .next current.json
 //! ```
 //!
 //! ```sh
 //! # 2. Nothing is previous, and nothing pends.
-//! cd "$DIRECTORY" && umask 077
+//! cd "${DIRECTORY:?}" && umask 077
 //! for stage in previous pending; do
 //!   echo null > .next && mv .next "$stage.json"
 //! done
@@ -102,20 +105,21 @@
 //!
 //! ```sh
 //! for replica in $REPLICAS; do
-//!   curl -sS --fail-with-body -X POST -H "authorization: Bearer $ADMIN_TOKEN" \
+//!   curl -sS --max-time 60 --fail-with-body -X POST -H "authorization: Bearer $ADMIN_TOKEN" \
 //!     -H 'content-type: application/json' -d '{}' "$replica/reload" || echo "NOT RELOADED: $replica"
 //! done
 //! ```
 //!
 //! A 502 says why: most often a probe that refuses the new version. The leaked one is then still current there. Mend the version and
-//! begin again at step 1, or, if you would rather have no service than the leak, `POST /revoke` on that replica (where
-//! `allow_revoke` was called).
+//! begin again at step 1, or, if you would rather have no service than the leak, revoke it there, where `allow_revoke` was called:
+//! the same `curl` to `"$replica/revoke"`, with `-d "{\"keyring\": \"app\", \"version\": \"$LEAKED\"}"`, where `app` is the name given to
+//! [`Admin::keyring`](crate::admin::Admin::keyring).
 //!
 //! # 4. Confirm on each
 //!
 //! ```sh
 //! for replica in $REPLICAS; do
-//!   if curl -sS --fail-with-body -H "authorization: Bearer $ADMIN_TOKEN" "$replica/status" |
+//!   if curl -sS --max-time 10 --fail-with-body -H "authorization: Bearer $ADMIN_TOKEN" "$replica/status" |
 //!     jq -e '[.keyrings[] | .current, .previous, .pending | values]
 //!       | length > 0 and all(.[]; .id != env.LEAKED and (.key_ids | index([env.KEY]) == null))' > /dev/null
 //!   then

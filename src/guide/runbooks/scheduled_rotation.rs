@@ -15,7 +15,7 @@
 //!
 //! ```sh
 //! export REPLICAS='http://127.0.0.1:9091 http://127.0.0.1:9092 http://127.0.0.1:9093' # every one, and none twice
-//! export ADMIN_TOKEN=.. SECRET=mcp/app
+//! export ADMIN_TOKEN=.. SECRET=mcp/app DIRECTORY=/run/secrets/app # SECRET for AWS and Vault, DIRECTORY for files
 //! ```
 //!
 //! Write the new bundle into `next.json`, with mode 600, and delete it afterwards. What an upstream has to know is made there
@@ -58,12 +58,12 @@
 //!
 //! ```sh
 //! # 1. Stage: written beside its place, under a name that begins with a dot, and moved there.
-//! cp next.json "$DIRECTORY/.next" && mv "$DIRECTORY/.next" "$DIRECTORY/pending.json"
+//! cp next.json "${DIRECTORY:?}/.next" && mv "$DIRECTORY/.next" "$DIRECTORY/pending.json"
 //! ```
 //!
 //! ```sh
 //! # 3. Flip: previous first. With `not_after`, the overlap from now on, so that a restart does not begin the window anew.
-//! cd "$DIRECTORY" && umask 077
+//! cd "${DIRECTORY:?}" && umask 077
 //! jq -c '.not_after = (now + 930 | todate)' current.json > .next && mv .next previous.json
 //! mv pending.json current.json
 //! ```
@@ -96,7 +96,8 @@
 //! ```
 //!
 //! There must be as many lines as there are replicas, each must say `true`, and each must use the new version. The example
-//! `fleet_status` sees to all of that, and waits: `fleet_status --expect 3 --version ID --wait 20m $REPLICAS`. It takes the
+//! `fleet_status` sees to all of that, and waits: `TOWER_SECRETS_ADMIN_TOKEN="$ADMIN_TOKEN" fleet_status --expect 3 --version OLD --wait 20m $REPLICAS`, where
+//! `OLD` is the version to be revoked. It takes the
 //! [overlap](crate::Builder::overlap), and longer where a stream or a transaction holds the old version; the reasons name it.
 //!
 //! # 5. Revoke
@@ -113,3 +114,4 @@
 //! | 401 for tokens of the new key on one replica | it has not seen the rotation, and [`refresh_on_unknown_key`](crate::Builder::refresh_on_unknown_key) is off |
 //! | `secrets_window_cut_short` | a second rotation inside the window of the first |
 //! | `safe_to_revoke` stays false with `held` | a long stream: it ends, or you end it |
+//! | `safe_to_revoke` stays false with `session_key` | the rotation replaced the session key too, whose window is 24 h ([`session_key_window`](crate::Builder::session_key_window)): what an upstream holds may go earlier, the version stays in the store |

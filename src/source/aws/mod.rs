@@ -47,7 +47,8 @@
 //!    [`refresh_while_pending`](crate::Builder::refresh_while_pending) says so.
 //! 2. `setSecret` changes the upstream. Where it has one user, whose password changes at once, the
 //!    old password is dead from here to the end of step 4: see
-//!    [`Secrets::try_each`](crate::Secrets::try_each).
+//!    [`Secrets::try_each_as`](crate::Secrets::try_each_as) with
+//!    [`CredentialKind::single_user`](crate::CredentialKind::single_user).
 //! 3. `testSecret`: nothing to be seen.
 //! 4. `finishSecret` moves AWSCURRENT; AWS moves AWSPREVIOUS after it. The value is held already:
 //!    it passes the probes and is swapped in.
