@@ -437,16 +437,17 @@ async fn a_refused_version_is_tried_again_after_growing_pauses_or_when_asked() {
     assert_eq!(keyring.current().key, "hunter2");
 }
 
+/// Its probe refuses one key.
+async fn picky(store: &Memory) -> Keyring<App> {
+    let probe = |app: Arc<App>| async move { (app.key != "bad").then_some(()).ok_or("bad") };
+    let building = builder(store.clone()).probe("picky", probe);
+    building.build().await.unwrap()
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refused_version_is_remembered_while_others_pass_and_only_where_it_knocked() {
     let store = Memory::new(doc("one"));
-    let keyring = builder(store.clone())
-        .probe("picky", |app: Arc<App>| async move {
-            (app.key != "bad").then_some(()).ok_or("bad")
-        })
-        .build()
-        .await
-        .unwrap();
+    let keyring = picky(&store).await;
     store.rotate(doc("bad"));
     keyring.refresh().await.unwrap_err();
     let bad = store.fetch().await.unwrap();
@@ -477,13 +478,7 @@ async fn a_refused_version_is_remembered_while_others_pass_and_only_where_it_kno
 #[tokio::test(start_paused = true)]
 async fn a_withdrawal_does_not_wait_for_a_good_current() {
     let store = Memory::new(doc("one"));
-    let keyring = builder(store.clone())
-        .probe("picky", |app: Arc<App>| async move {
-            (app.key != "bad").then_some(()).ok_or("bad")
-        })
-        .build()
-        .await
-        .unwrap();
+    let keyring = picky(&store).await;
     store.rotate(doc("two"));
     keyring.refresh().await.unwrap();
     assert!(keyring.current().previous().is_some());
@@ -749,29 +744,6 @@ async fn only_a_revoked_current_asks_for_a_successor() {
         keyring.revoke(&VersionId::new(version));
         tokio::time::sleep(SECOND).await;
         assert_eq!(store.fetches() - before, asked, "version {version}");
-    }
-}
-
-struct BrokenWatch(Memory);
-
-impl Source for BrokenWatch {
-    async fn fetch(&self) -> Result<Versions, SourceError> {
-        self.0.fetch().await
-    }
-
-    async fn changed(&self) {
-        panic!("on purpose")
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_watch_that_panics_leaves_the_interval() {
-    let store = Memory::new(doc("one"));
-    let keyring = builder(BrokenWatch(store.clone())).build().await.unwrap();
-    let mut events = keyring.subscribe();
-    for (generation, key) in [(2, "two"), (3, "three")] {
-        store.rotate(doc(key));
-        assert_eq!(reloaded(&mut events).await, (generation, Trigger::Timer));
     }
 }
 

@@ -264,6 +264,19 @@ async fn a_part_that_panics_when_it_is_told_keeps_nothing_from_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_that_panics_leaves_the_interval() {
+    let store = Memory::new(doc("one"));
+    let building = Keyring::<Bomb>::builder(Hooks(store.clone()));
+    let keyring = building.clock(TokioClock::new()).build().await.unwrap();
+    for key in ["two", "three"] {
+        store.rotate(doc(key));
+        // The default interval is 5 min, some of it by chance.
+        tokio::time::sleep(Duration::from_secs(400)).await;
+        assert_eq!(keyring.current().key, key);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_substitute_is_asked_where_the_first_source_panics() {
     let told = Told::default();
     let primary = || async { panic!("on purpose") };
