@@ -19,23 +19,25 @@
 //!
 //! What a middleware adds to a request, over the same empty axum router, in one process, interleaved; µs, the median of
 //! 61 rounds. By `cargo run --release --manifest-path benches/peers/Cargo.toml` on 2026-11-28, AMD EPYC with 2 cores,
-//! rustc 1.95.0, aws-lc-rs 1.19.0, axum 0.8.9. Times depend on the machine; compare them with the first row. They also
-//! differ between runs: ours for ES256 with the memory full took 1.04 to 1.06 times the signature in that day's runs, and
-//! ours for HS256 3.1 to 3.3 times.
+//! rustc 1.95.0, aws-lc-rs 1.19.0, axum 0.8.9. Times depend on the machine; compare them with the first two rows: the
+//! second is what the same check takes in a request's place, where others have used the processor's caches before it. They also
+//! differ between runs: ours for ES256 with the memory full took 1.03 to 1.06 times the signature in that day's runs, and
+//! ours for HS256 3.0 to 3.4 times.
 //!
 //! | | HS256 | RS256 | ES256 | EdDSA |
 //! |---|---|---|---|---|
-//! | the signature check alone, key prepared | 0.42 | 16.26 | 52.84 | 37.19 |
-//! | **tower-secrets 0.1.0**, a token not seen before, without the memory of tokens | **1.37** | **17.65** | **54.31** | **38.36** |
-//! | **tower-secrets**, a token not seen before, the memory full | - | **18.48** | **55.16** | **39.21** |
-//! | **tower-secrets**, a token seen before | - | **0.83** | **0.67** | **0.68** |
-//! | aliri_tower 0.6.1 | 2.31 | 24.11 | 56.97 | - |
-//! | axum-jwt-auth 0.7.0 with aws_lc_rs / as shipped | 3.69 / 3.52 | 22.17 / 187.86 | 61.98 / 283.90 | 40.67 / 40.88 |
-//! | jwt-authorizer 0.15.0 | 3.98 | 25.46 | 60.30 | 52.31 |
-//! | tower-oauth2-resource-server 0.12.5 with aws_lc_rs / as shipped | 5.32 / 5.07 | 23.93 / 190.35 | 67.49 / 285.42 | 42.37 / 42.94 |
-//! | axum-keycloak-auth 0.8.3 | - | 27.36 | 67.31 | 54.21 |
-//! | tower-mcp 0.25.0 | 6.05 | 25.06 | 71.33 | 44.48 |
-//! | bare `jsonwebtoken::decode` 11.1.0, no HTTP | 3.47 | 21.81 | 58.08 | 40.39 |
+//! | the signature check alone, key prepared | 0.43 | 16.17 | 53.41 | 37.34 |
+//! | the same, called by a layer that does nothing else | 0.57 | 16.60 | 55.45 | 38.33 |
+//! | **tower-secrets 0.1.0**, a token not seen before, without the memory of tokens | **1.39** | **17.44** | **55.47** | **38.76** |
+//! | **tower-secrets**, a token not seen before, the memory full | - | **18.29** | **56.14** | **40.02** |
+//! | **tower-secrets**, a token seen before | - | **0.83** | **0.69** | **0.68** |
+//! | aliri_tower 0.6.1 | 2.33 | 24.08 | 57.53 | - |
+//! | axum-jwt-auth 0.7.0 with aws_lc_rs / as shipped | 3.72 / 3.56 | 22.16 / 187.17 | 62.74 / 284.51 | 41.27 / 43.96 |
+//! | jwt-authorizer 0.15.0 | 4.02 | 25.49 | 61.01 | 53.01 |
+//! | tower-oauth2-resource-server 0.12.5 with aws_lc_rs / as shipped | 5.38 / 5.14 | 23.92 / 188.60 | 67.92 / 285.26 | 42.79 / 46.15 |
+//! | axum-keycloak-auth 0.8.3 | - | 27.40 | 67.87 | 55.47 |
+//! | tower-mcp 0.25.0 | 5.96 | 24.91 | 71.64 | 44.95 |
+//! | bare `jsonwebtoken::decode` 11.1.0, no HTTP | 3.34 | 21.68 | 58.76 | 40.56 |
 //!
 //! # A rotation
 //!
