@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    fmt,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -379,12 +378,6 @@ impl Drop for Asks {
             let answer = (self.number, keyring.status().generation);
             ANSWERS.lock().unwrap().push(answer);
         }
-    }
-}
-
-impl fmt::Debug for Asks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.number.fmt(f)
     }
 }
 

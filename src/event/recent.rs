@@ -56,11 +56,12 @@ impl Recent {
                 event: event.clone(),
                 times: 1,
             });
-            let too_many = all.len() > REMEMBERED;
-            too_many
-                .then(|| all.pop_front())
-                .flatten()
-                .map(|it| it.event)
+            let oldest = if all.len() > REMEMBERED {
+                all.pop_front()
+            } else {
+                None
+            };
+            oldest.map(|it| it.event)
         };
         drop(all);
         // It may hold an error of the user's.
