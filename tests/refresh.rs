@@ -4,6 +4,7 @@
 
 use std::{
     error::Error,
+    future::pending,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -319,6 +320,29 @@ async fn an_answer_may_take_as_long_as_the_limit_says() {
     };
     let (refreshed, ()) = tokio::join!(keyring.refresh(), slow);
     assert!(refreshed.unwrap().is_swapped());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_without_a_limit_of_its_own_and_prepare_get_the_one_of_the_builder() {
+    let limit = Duration::from_secs(3);
+    let hangs = || Probe::new("hangs", |_: Arc<App>| pending::<Result<(), &str>>()).require();
+    let limited = || builder(Memory::new(doc("one"))).probe_limit(limit);
+    let prepared = limited().prepare(|_, _: Parts| pending::<Result<App, std::io::Error>>());
+    let start = Instant::now();
+    let (of_builder, of_probe, of_prepare) = tokio::join!(
+        limited()
+            .probe_with(hangs())
+            .build()
+            .map(|it| (it.is_err(), start.elapsed())),
+        limited()
+            .probe_with(hangs().time_limit(2 * limit))
+            .build()
+            .map(|it| (it.is_err(), start.elapsed())),
+        prepared.build().map(|it| (it.is_err(), start.elapsed())),
+    );
+    assert_eq!(of_builder, (true, limit));
+    assert_eq!(of_probe, (true, 2 * limit));
+    assert_eq!(of_prepare, (true, limit));
 }
 
 #[tokio::test(start_paused = true)]

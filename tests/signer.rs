@@ -18,7 +18,7 @@ use tower_secrets::{
     BuildError, Builder, JwtKey, KeyId, Keyring,
     clock::TokioClock,
     keyring::SignErrorKind,
-    source::{Memory, Stage, Version, Versions},
+    source::{Memory, Stage, Version, VersionId, Versions},
 };
 
 #[derive(Deserialize)]
@@ -291,12 +291,29 @@ async fn without_a_key_that_signs_the_error_says_what_is_missing() {
     let mut public: Value = serde_json::from_str(&private(1)).unwrap();
     public["jwt"].as_object_mut().unwrap().remove("d");
     let verifying = keyring(&Memory::new(public.to_string())).await;
+    let revoked = keyring(&Memory::new(doc(1))).await;
+    revoked.revoke(&VersionId::new("1"));
     for (keyring, kind, says) in [
         (unnamed, SignErrorKind::NoKey, "`.jwt_key(..)`"),
         (verifying, SignErrorKind::CannotSign, "public key"),
+        (revoked, SignErrorKind::Revoked, "no successor yet"),
     ] {
         let error = keyring.signer().clone().sign(&json!({})).unwrap_err();
         assert_eq!(error.kind(), kind);
         assert!(error.to_string().contains(says), "{error}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_secret_is_refused_unless_danger_is_asked_for() {
+    let short = || Memory::new(r#"{"jwt":"thirty-one bytes are not enough"}"#);
+    let refused = builder(&short()).build().await.unwrap_err().to_string();
+    assert!(refused.contains("shorter than 32 bytes"), "{refused}");
+    assert!(!refused.contains("thirty-one"), "{refused}");
+
+    let dangerous = |store| builder(&store).dangerously_allow_short_hmac_secrets();
+    let keyring = dangerous(short()).build().await.unwrap();
+    assert_eq!(signs(&keyring).await, Stage::Current);
+    let empty = Memory::new(r#"{"jwt":""}"#);
+    dangerous(empty).build().await.unwrap_err();
 }

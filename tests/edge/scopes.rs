@@ -172,6 +172,19 @@ async fn the_rule_of_the_layer_decides_what_a_scope_is() {
 }
 
 #[tokio::test]
+async fn a_rule_goes_with_the_type_of_the_claims() {
+    let (_source, keyring) = keyring().await;
+    let tokens = JwtRotationLayer::new(keyring)
+        .required_scopes(["read"])
+        .unwrap()
+        .scope_rule(|_: &RegisteredClaims, _: &str| true);
+    assert_eq!(send(tokens.clone(), Some("other")).await, passed());
+    let other = tokens.claims::<serde_json::Value>();
+    assert_eq!(send(other.clone(), Some("other")).await, forbidden("read"));
+    assert_eq!(send(other, Some("read")).await, passed());
+}
+
+#[tokio::test]
 async fn without_a_layer_that_reads_tokens_it_names_the_mend() {
     let (_source, keyring) = keyring().await;
     let check = || RequireScopes::new(["a"]).unwrap().respond_with(TextBody);
