@@ -12,3 +12,17 @@ pub(crate) fn wipe(value: &mut Value) {
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn no_text_is_left_at_any_depth() {
+        let mut value = json!({ "a": "secret", "b": [["secret"], { "c": "secret" }], "d": 1 });
+        wipe(&mut value);
+        assert_eq!(value, json!({ "a": "", "b": [[""], { "c": "" }], "d": 1 }));
+    }
+}

@@ -253,6 +253,23 @@ async fn restarted(previous: Version) -> (World, String) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_previous_key_that_was_never_seen_has_what_is_left_of_its_window() {
+    let issuer = World::new(Memory::new(doc(2))).await;
+    let missed = token(&issuer.keyring.signer());
+    let world = World::new(Memory::new(doc(1))).await;
+    let half_ago = SystemTime::now() - WINDOW / 2;
+    // Two rotations between two polls.
+    let second = Version::new("second", doc(2)).with_replaced_at(half_ago);
+    let third = Version::new("third", doc(3));
+    world.store.set(Versions::new(third).with_previous(second));
+    world.keyring.refresh().await.unwrap();
+    tokio::time::advance(WINDOW / 2 - 2 * SECOND).await;
+    assert_eq!(world.ask(&missed).await, Ok(Stage::Previous));
+    tokio::time::advance(4 * SECOND).await;
+    assert_eq!(world.ask(&missed).await, REFUSED);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restart_counts_the_window_from_what_the_store_knows() {
     let since = |age: Duration| SystemTime::now() - age;
     let previous = || Version::new("0", doc(1));

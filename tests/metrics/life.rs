@@ -96,6 +96,23 @@ async fn every_metric_tells_its_part_of_a_life() {
     live(&kept, unknown).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_request_with_an_earlier_view_of_the_current_version_holds_the_current_version() {
+    let kept = Kept::default();
+    let _installed = metrics::set_default_local_recorder(&kept);
+    let life = Life::begin(&kept).await;
+    let _request = life.keyring.current();
+    let next = document(&Key::new(Kind::Es256), "two");
+    life.store.stage_pending(next);
+    life.keyring.refresh().await.unwrap();
+    assert!(life.keyring.status().pending.is_some());
+    life.keyring.record_metrics();
+    for (stage, held) in [("current", 1.0), ("previous", 0.0), ("older", 0.0)] {
+        let series = format!("tower_secrets_requests_in_flight{{stage={stage}}}");
+        life.is(&series, held);
+    }
+}
+
 /// A token of a key that nobody here knows; made before a recorder is there.
 pub(crate) async fn token_of_a_stranger() -> String {
     let store = Memory::new(document(&Key::new(Kind::Es256), "theirs"));

@@ -199,6 +199,19 @@ async fn a_flip_that_was_not_seen_opens_one_window() {
 }
 
 #[tokio::test]
+async fn a_key_is_let_go_when_its_window_is_over() {
+    let (source, hands) = (Memory::new(bundle("a", 0)), Hands::default());
+    let keyring = keyring(&source, &hands).await;
+    let keys = keyring.session_keys().unwrap();
+    source.rotate(bundle("b", 0));
+    for (hours, held) in [(0, 1), (WINDOW_HOURS - 1, 1), (1, 0)] {
+        hands.0.fetch_add(hours, Ordering::Relaxed);
+        keyring.refresh().await.unwrap();
+        assert_eq!(keys.view().others.len(), held, "after {hours} hours more");
+    }
+}
+
+#[tokio::test]
 async fn a_withdrawal_is_told_once_of_each_version() {
     let (source, hands) = (Memory::new(bundle("a", 0)), Hands::default());
     let keyring = keyring(&source, &hands).await;

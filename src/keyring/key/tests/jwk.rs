@@ -223,11 +223,17 @@ fn what_is_no_jwk_is_malformed() {
         refused_kind(&with(p256, "kty", json!("AKP"))),
         KeyErrorKind::Unsupported
     );
-    for text in ["null", "7", "[]", "\"kty\"", SECRET] {
-        assert_eq!(
-            refused(&JwtKey::from_jwk(text)).kind(),
-            KeyErrorKind::Malformed
-        );
+    for (text, says) in [
+        ("null", "names each member once"),
+        ("7", "names each member once"),
+        ("[]", "names each member once"),
+        ("\"kty\"", "names each member once"),
+        (SECRET, ""),
+        ("{}", "without `kty` or `keys`"),
+    ] {
+        let refused = refused(&JwtKey::from_jwk(text));
+        assert_eq!(refused.kind(), KeyErrorKind::Malformed);
+        assert!(refused.to_string().contains(says), "{refused}");
     }
 }
 

@@ -152,7 +152,7 @@ impl<'a> Plain<'a> {
             digits += 1;
         }
         self.0 = self.0.get(digits..)?;
-        (digits == 1 || digits > 1 && !has_zero).then_some(number)
+        (digits == 1 || digits > 0 && !has_zero).then_some(number)
     }
 }
 
