@@ -263,6 +263,8 @@ async fn a_previous_key_that_was_never_seen_has_what_is_left_of_its_window() {
     let third = Version::new("third", doc(3));
     world.store.set(Versions::new(third).with_previous(second));
     world.keyring.refresh().await.unwrap();
+    let left = world.keyring.status().previous.unwrap().expires_in;
+    assert!(left.unwrap() < WINDOW / 2 + SECOND, "{left:?}");
     tokio::time::advance(WINDOW / 2 - 2 * SECOND).await;
     assert_eq!(world.ask(&missed).await, Ok(Stage::Previous));
     tokio::time::advance(4 * SECOND).await;
