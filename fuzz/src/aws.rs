@@ -57,11 +57,16 @@ pub fn aws(bytes: &[u8]) {
                 let value = ["SecretString", "SecretBinary"].map(|name| &body[name]);
                 value.into_iter().flat_map(texts)
             });
-            // What AWS itself says as a code or a message is told.
+            // What AWS itself says as a code, a message or an id of a version is told.
+            let ids = bodies
+                .iter()
+                .filter_map(|body| body["VersionIdsToStages"].as_object())
+                .flat_map(|stages| stages.keys().map(String::as_str));
             let said: Vec<&str> = bodies
                 .iter()
-                .flat_map(|body| [&body["Message"], &body["__type"]])
+                .flat_map(|body| ["Message", "__type", "VersionId"].map(|name| &body[name]))
                 .flat_map(texts)
+                .chain(ids)
                 .collect();
             let words = values.flat_map(|value| value.split(|c: char| !c.is_alphanumeric()));
             let untold = words.filter(|word| !said.iter().any(|said| said.contains(word)));
