@@ -12,6 +12,7 @@ use std::{
     collections::HashSet,
     error::Error,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use axum::{
@@ -64,8 +65,11 @@ impl Provider {
 }
 
 /// What a handler or a tool does.
-async fn quote(secrets: &Secrets<App>, url: &str) -> Result<StatusCode, reqwest::Error> {
-    let client = reqwest::Client::new();
+async fn quote(
+    client: &reqwest::Client,
+    secrets: &Secrets<App>,
+    url: &str,
+) -> Result<StatusCode, reqwest::Error> {
     secrets
         .try_each(|app: Arc<App>| {
             let request = client.get(url).header("x-api-key", &app.api_key);
@@ -85,24 +89,28 @@ async fn quote(secrets: &Secrets<App>, url: &str) -> Result<StatusCode, reqwest:
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    // One for the process, and never without a limit: `try_each` waits as long as its attempts do.
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(10))
+        .build()?;
     let provider = Provider::default();
     let url = provider.serve().await?;
     provider.create("key-1");
     let source = Memory::new(r#"{"api_key":"key-1"}"#);
     let keyring = Keyring::<App>::builder(source.clone()).build().await?;
     let long_request = keyring.current();
-    println!("key-1: {}", quote(&long_request, &url).await?);
+    println!("key-1: {}", quote(&client, &long_request, &url).await?);
 
     provider.create("key-2");
     source.rotate(r#"{"api_key":"key-2"}"#);
     keyring.refresh().await?;
     println!(
         "key-2, after a reload: {}",
-        quote(&keyring.current(), &url).await?
+        quote(&client, &keyring.current(), &url).await?
     );
     println!(
         "key-1, in a request that began before: {}",
-        quote(&long_request, &url).await?
+        quote(&client, &long_request, &url).await?
     );
 
     // No reload: the refusal itself asks for one.
@@ -114,7 +122,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(secrets.api_key, "key-2");
     println!(
         "key-2 was cut off, healed: {}",
-        quote(&secrets, &url).await?
+        quote(&client, &secrets, &url).await?
     );
     assert_eq!(keyring.current().api_key, "key-3");
     Ok(())

@@ -35,13 +35,13 @@ impl ServerHandler for Tools {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().init(); // a rotation that is refused says so in the log
     let (url, issuer) = (var("PUBLIC_URL")?, var("ISSUER")?);
     let app = Keyring::<App>::builder(File::new(var("SECRETS")?));
     let login = Keyring::<JwtKey>::builder(Jwks::discover(&issuer)).jwt_key(|keys| keys);
     let login = Issuer::new(&issuer, login.build().await?);
     let metadata = ResourceMetadata::new(&url).authorization_server(&issuer);
     let scopes = ScopesLayer::new(ScopePolicy::new().tool("ask", ["mcp", "upstream"]))?;
-
     let tokens = JwtRotationLayer::new(app.build().await?)
         .trust(login)
         .resource_metadata(metadata.scopes(["mcp"]))?

@@ -11,6 +11,7 @@
 use std::{
     error::Error,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use axum::{
@@ -72,8 +73,11 @@ impl AuthorizationServer {
 }
 
 /// One exchange; the refusal of the client itself is what another secret may mend.
-async fn access_token(secrets: &Secrets<App>, url: &str) -> Result<String, Box<dyn Error>> {
-    let http = reqwest::Client::new();
+async fn access_token(
+    http: &reqwest::Client,
+    secrets: &Secrets<App>,
+    url: &str,
+) -> Result<String, Box<dyn Error>> {
     let answer = secrets.try_each(|app: Arc<App>| {
         let request = http
             .post(url)
@@ -100,13 +104,17 @@ async fn access_token(secrets: &Secrets<App>, url: &str) -> Result<String, Box<d
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    // One for the process, and never without a limit: `try_each` waits as long as its attempts do.
+    let http = reqwest::Client::builder()
+        .timeout(Duration::from_secs(10))
+        .build()?;
     let server = AuthorizationServer::new("secret-1");
     let url = server.serve().await?;
     let source = Memory::new(r#"{"client_id":"mcp-server","client_secret":"secret-1"}"#);
     let keyring = Keyring::<App>::builder(source.clone()).build().await?;
     println!(
         "secret-1: {}",
-        access_token(&keyring.current(), &url).await?
+        access_token(&http, &keyring.current(), &url).await?
     );
 
     server.change_secret("secret-2");
@@ -115,7 +123,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(secrets.client_secret, "secret-1");
     println!(
         "secret-1 is refused, healed: {}",
-        access_token(&secrets, &url).await?
+        access_token(&http, &secrets, &url).await?
     );
     assert_eq!(keyring.current().client_secret, "secret-2");
     Ok(())

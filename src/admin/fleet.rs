@@ -6,7 +6,7 @@
 //! ```sh
 //! cargo install tower-secrets --features admin --example fleet_status
 //! export TOWER_SECRETS_ADMIN_TOKEN=.. # of the pages
-//! fleet_status --expect 3 --wait 20m http://10.0.0.1:9090 http://10.0.0.2:9090 http://10.0.0.3:9090
+//! fleet_status --expect 3 --wait 30m http://10.0.0.1:9090 http://10.0.0.2:9090 http://10.0.0.3:9090
 //! ```
 //!
 //! The decision is [`Question::decide`], which asks nobody. It is no wherever something is not known:

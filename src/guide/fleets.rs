@@ -90,7 +90,7 @@
 //!
 //! ```sh
 //! export TOWER_SECRETS_ADMIN_TOKEN=.. # of the pages
-//! fleet_status --expect 3 --version OLD --wait 20m http://10.0.0.1:9090 http://10.0.0.2:9090 http://10.0.0.3:9090
+//! fleet_status --expect 3 --version OLD --wait 30m http://10.0.0.1:9090 http://10.0.0.2:9090 http://10.0.0.3:9090
 //! ```
 //!
 //! `OLD` is the version that is to be revoked. What nobody can see: values that were copied out of [`Secrets`](crate::Secrets), tokens of the old key that clients still hold

@@ -57,6 +57,7 @@
 //! * **Consent and confused deputies.** A server that is a client of another service on behalf of its users
 //!   must ask each of them, for each client.
 //! * **Limits**: how long a client may take to send a request, and how many it may send.
+//! * **An orderly end**: `with_graceful_shutdown`, as in the example `mcp_server`.
 //! * **More than one replica.** rmcp's sessions live in one process, so a session's requests have to reach
 //!   that one. Where replicas share a session store, bind with [`BindSessionsLayer::shared`] and seal with
 //!   [`RequestStates::shared`], which take a [`SessionKey`](crate::keyring::SessionKey) of the bundle.

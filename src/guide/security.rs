@@ -57,6 +57,6 @@
 //! * Token lifetimes in minutes, and [`token_lifetime`](crate::Builder::token_lifetime) set, with an [`overlap`](crate::Builder::overlap) that
 //!   [fits](super::fleets#what-to-set): the default one is too short.
 //! * The operator's page on loopback, or guarded; `allow_revoke` only where somebody is on call who knows what it does.
-//! * An alert on `secrets_reload_failed` and `secrets_reload_error`, and on `secrets_stale`, which is told only where
+//! * An alert on `secrets_reload_failed`, `secrets_reload_error` and `secrets_probe_warning`, and on `secrets_stale`, which is told only where
 //!   [`max_staleness`](crate::Builder::max_staleness) is set. `examples/prometheus` of the repository has rules for the same things as metrics.
 //! * A breach rehearsed, with a key that did not leak.

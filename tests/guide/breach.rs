@@ -37,7 +37,7 @@ async fn to_the_letter<S: Store>(mut shell: Shell, store: S, cut: Cut) {
     shell.set("NEW_SECRET", "a new signing secret, which nobody has seen");
     shell.set("NEW_API_KEY", api_key(NEW));
     let begin = page::scripts(PAGE, "Before you begin");
-    let [settings, what_leaked] = &begin[..] else {
+    let [settings, what_leaked, of_which_part] = &begin[..] else {
         panic!("{begin:?}");
     };
     for name in [
@@ -54,6 +54,7 @@ async fn to_the_letter<S: Store>(mut shell: Shell, store: S, cut: Cut) {
     }
     shell.learn(what_leaked, &["LEAKED", "KEY"]).await;
     assert_eq!(shell.get("KEY"), fleet.old_key());
+    shell.learn(of_which_part, &["VERSION", "ENTRY"]).await;
 
     let [reload] = &page::scripts(PAGE, "3. Reload every replica")[..] else {
         panic!("step 3 is one script");
@@ -158,4 +159,17 @@ async fn a_key_that_was_found_in_logs_is_found_in_the_store() {
     );
     shell.set("found", api_key("nobody's"));
     assert_eq!(shell.run(look).await, "");
+}
+
+#[tokio::test]
+async fn of_a_combined_source_the_version_of_the_part_is_withdrawn_and_looked_for() {
+    let Some(mut shell) = Shell::new() else {
+        return;
+    };
+    let begin = page::scripts(PAGE, "Before you begin");
+    let script = begin[2].replacen("PART=", "PART=jwt", 1);
+    shell.set("LEAKED", "db=jwt-7,jwt=5@2026,x-jwt=9");
+    shell.learn(&script, &["VERSION", "ENTRY"]).await;
+    assert_eq!(shell.get("VERSION"), "5@2026");
+    assert_eq!(shell.get("ENTRY"), "jwt=5@2026");
 }

@@ -59,9 +59,11 @@ fn selectors(text: &str) -> Vec<(&str, Vec<(&str, &str)>)> {
             let matchers = rest.strip_prefix('{').and_then(|it| it.split_once('}'));
             let matchers = matchers.map_or("", |(matchers, _)| matchers);
             let labels = matchers.split(',').filter(|it| !it.is_empty()).map(|it| {
-                let (label, value) = it.split_once('=').unwrap();
-                let value = value.trim_start_matches('~').trim_matches(['"', '\\']);
-                (label.trim_end_matches('!').trim(), value)
+                let (label, value) = it.split_once(['=', '!']).unwrap();
+                let value = value
+                    .trim_start_matches(['~', '='])
+                    .trim_matches(['"', '\\']);
+                (label.trim(), value)
             });
             (name, labels.collect())
         })

@@ -4,11 +4,12 @@
 //! cargo run --manifest-path examples/postgres/Cargo.toml -- /run/secrets/app [--single-user]
 //! ```
 //!
-//! The directory has a `current.json`; README.md shows one. SIGINT ends it, SIGHUP reloads.
+//! The directory has a `current.json`; README.md shows one. SIGINT and SIGTERM end it, SIGHUP reloads.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
 use sqlx::Row;
+use tokio::signal::unix::{SignalKind, signal};
 use tower_secrets::{CredentialKind, Keyring, TryError, source::File};
 use tower_secrets_postgres::{App, attempt, with_pool};
 
@@ -29,9 +30,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .build()
         .await?;
     let mut second = tokio::time::interval(Duration::from_secs(1));
+    // Made once: a signal that comes during a query is not lost.
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     loop {
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => break,
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
             _ = second.tick() => match who_am_i(&keyring, kind).await {
                 Ok(answer) => println!("{answer}"),
                 Err(error) => eprintln!("the database did not answer: {error}"),

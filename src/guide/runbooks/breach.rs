@@ -39,6 +39,13 @@
 //! export LEAKED KEY
 //! ```
 //!
+//! ```sh
+//! PART= # of a `Combined` source the name of the part that leaked, such as jwt; else nothing
+//! VERSION="$(printf '%s' "$LEAKED" | tr , '\n' | sed -n "s/^${PART:+$PART=}//p")"
+//! ENTRY="${PART:+$PART=}${VERSION:?no part has that name}"
+//! export VERSION ENTRY
+//! ```
+//!
 //! # AWS Secrets Manager
 //!
 //! ```sh
@@ -51,10 +58,10 @@
 //! ```sh
 //! # 2. Take both labels from the leaked version.
 //! aws secretsmanager describe-secret --secret-id "$SECRET" |
-//!   jq -r '.VersionIdsToStages[env.LEAKED] // [] | .[] | select(. == "AWSPREVIOUS" or . == "AWSPENDING")' |
+//!   jq -r '.VersionIdsToStages[env.VERSION] // [] | .[] | select(. == "AWSPREVIOUS" or . == "AWSPENDING")' |
 //!   while read -r label; do
 //!     aws secretsmanager update-secret-version-stage --secret-id "$SECRET" \
-//!       --version-stage "$label" --remove-from-version-id "$LEAKED"
+//!       --version-stage "$label" --remove-from-version-id "$VERSION"
 //!   done
 //! ```
 //!
@@ -73,7 +80,7 @@
 //!
 //! ```sh
 //! # 2. Destroy the leaked version, and all before it: the next live one below would take its place.
-//! number="${LEAKED%%@*}"
+//! number="${VERSION%%@*}"
 //! bao kv destroy -mount=secret -versions="$(jq -rn --argjson n "$number" '[range(1; $n + 1) | tostring] | join(",")')" "$SECRET"
 //! ```
 //!
@@ -84,20 +91,20 @@
 //!
 //! ```sh
 //! # 1. Write a new key. A `version` of your own goes, or gets another name.
-//! cd "${DIRECTORY:?}" && umask 077
-//! jq -c 'del(.version) | .jwt_secret = env.NEW_SECRET | .api_key = env.NEW_API_KEY' current.json > .next
-//! mv .next current.json
+//! cd "${DIRECTORY:?}" && umask 077 && cp -p current.json .next &&
+//!   jq -c 'del(.version) | .jwt_secret = env.NEW_SECRET | .api_key = env.NEW_API_KEY' current.json > .next &&
+//!   mv .next current.json
 //! ```
 //!
 //! ```sh
 //! # 2. Nothing is previous, and nothing pends.
-//! cd "${DIRECTORY:?}" && umask 077
-//! for stage in previous pending; do
-//!   echo null > .next && mv .next "$stage.json"
-//! done
+//! cd "${DIRECTORY:?}" && umask 077 &&
+//!   for stage in previous pending; do
+//!     cp -p current.json .next && echo null > .next && mv .next "$stage.json"
+//!   done
 //! ```
 //!
-//! In Kubernetes both are one update of the Secret: `kubectl create secret generic app --from-file=current.json
+//! Where a stage is a folder of fields, change the fields' files, and remove the folders `previous` and `pending`. In Kubernetes both are one update of the Secret: `kubectl create secret generic app --from-file=current.json
 //! --from-literal=previous.json=null --from-literal=pending.json=null --dry-run=client -o yaml | kubectl apply -f -`. Then touch an annotation of each
 //! pod (`kubectl annotate --overwrite pod -l app=app rotated="$(date +%s)"`), so that the kubelet looks now and not in a minute.
 //!
@@ -121,7 +128,7 @@
 //! for replica in $REPLICAS; do
 //!   if curl -sS --max-time 10 --fail-with-body -H "authorization: Bearer $ADMIN_TOKEN" "$replica/status" |
 //!     jq -e '[.keyrings[] | .current, .previous, .pending | values]
-//!       | length > 0 and all(.[]; .id != env.LEAKED and (.key_ids | index([env.KEY]) == null))' > /dev/null
+//!       | length > 0 and all(.[]; (.id | split(",") | index([env.ENTRY])) == null and (.key_ids | index([env.KEY]) == null))' > /dev/null
 //!   then
 //!     echo "refused: $replica"
 //!   else

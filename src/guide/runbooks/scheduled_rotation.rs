@@ -8,7 +8,7 @@
 //! 4. **Wait** until each replica says that nothing uses the old version any more.
 //! 5. **Revoke** the old credential upstream.
 //!
-//! Steps 1 and 2 may be left out where all tokens are signed by [`Signer`](crate::Signer)s: they go on with the old key for the
+//! Step 2 may be left out where all tokens are signed by [`Signer`](crate::Signer)s: they go on with the old key for the
 //! [activation delay](crate::Builder::activation_delay). Steps 4 and 5 may never be swapped.
 //!
 //! # Before you begin
@@ -43,9 +43,11 @@
 //! # Vault or OpenBao
 //!
 //! ```sh
-//! # 1. Stage: its number is named before it exists, so that it is never current for a moment.
-//! number="$(bao kv metadata get -mount=secret -format=json "$SECRET" | jq .data.current_version)"
-//! bao kv metadata patch -mount=secret -custom-metadata="pending=$((number + 1))" "$SECRET"
+//! # 1. Stage: its number is named before it exists, so that it is never current for a moment. What is named already stays so.
+//! about="$(bao kv metadata get -mount=secret -format=json "$SECRET")"
+//! number="$(printf '%s' "$about" | jq .data.current_version)"
+//! named="$(printf '%s' "$about" | jq -r '.data.custom_metadata.pending // empty')"
+//! bao kv metadata patch -mount=secret -custom-metadata="pending=${named:+$named,}$((number + 1))" "$SECRET"
 //! bao kv put -mount=secret -cas="$number" "$SECRET" @next.json
 //! ```
 //!
@@ -58,17 +60,18 @@
 //!
 //! ```sh
 //! # 1. Stage: written beside its place, under a name that begins with a dot, and moved there.
-//! cp next.json "${DIRECTORY:?}/.next" && mv "$DIRECTORY/.next" "$DIRECTORY/pending.json"
+//! # It gets the mode of the one in use, so that the server can read it; as root its owner, too.
+//! cp -p "${DIRECTORY:?}/current.json" "$DIRECTORY/.next" && cat next.json > "$DIRECTORY/.next" &&
+//!   mv "$DIRECTORY/.next" "$DIRECTORY/pending.json"
 //! ```
 //!
 //! ```sh
 //! # 3. Flip: previous first. With `not_after`, the overlap from now on, so that a restart does not begin the window anew.
-//! cd "${DIRECTORY:?}" && umask 077
-//! jq -c '.not_after = (now + 930 | todate)' current.json > .next && mv .next previous.json
-//! mv pending.json current.json
+//! cd "${DIRECTORY:?}" && umask 077 && cp -p current.json .next &&
+//!   jq -c '.not_after = (now + 930 | todate)' current.json > .next && mv .next previous.json && mv pending.json current.json
 //! ```
 //!
-//! In Kubernetes, each of them is one update of the Secret.
+//! A stage that is a folder of fields is copied, changed and moved as a folder. In Kubernetes, each of them is one update of the Secret.
 //!
 //! # 2. Wait for every replica
 //!
@@ -80,7 +83,8 @@
 //! ```
 //!
 //! One [`refresh_every`](crate::Builder::refresh_every) at most, or ask for a reload as in [a breach](super::breach#3-reload-every-replica).
-//! A pending version that stays away was refused: `recent` says why, and the rotation ends here.
+//! A pending version that stays away was refused: `recent` says why, and the rotation ends here. With Vault destroy that version
+//! (`bao kv destroy -mount=secret -versions=N "$SECRET"`) and leave its number named: a live version that is named no more is current.
 //!
 //! Then step 3. Each replica meets the flip at its next poll, or sooner with
 //! [`refresh_while_pending`](crate::Builder::refresh_while_pending); the pending key verifies already. A probe that refuses the new
@@ -96,7 +100,7 @@
 //! ```
 //!
 //! There must be as many lines as there are replicas, each must say `true`, and each must use the new version. The example
-//! `fleet_status` sees to all of that, and waits: `TOWER_SECRETS_ADMIN_TOKEN="$ADMIN_TOKEN" fleet_status --expect 3 --version OLD --wait 20m $REPLICAS`, where
+//! `fleet_status` sees to all of that, and waits: `TOWER_SECRETS_ADMIN_TOKEN="$ADMIN_TOKEN" fleet_status --expect 3 --version OLD --wait 30m $REPLICAS`, where
 //! `OLD` is the version to be revoked. It takes the
 //! [overlap](crate::Builder::overlap), and longer where a stream or a transaction holds the old version; the reasons name it.
 //!
