@@ -5,18 +5,23 @@ use super::{
     error::{Action, Call},
     labels::{self, Beside, Stages},
 };
-use crate::source::{Side, SourceError, SourceErrorKind, Version, VersionId, Versions};
+use crate::source::{
+    Side, SourceError, SourceErrorKind, Version, VersionId, Versions, fetch_time::FetchTime,
+};
 
 /// How often the labels are read in one fetch, four calls each time.
 const ATTEMPTS: usize = 5;
 
 /// Labels may move between two calls. What was read between two equal answers for current belongs
 /// together, unless previous is current: then a label came back in between.
-pub(super) async fn read(caller: &Caller) -> Result<(Stages, Versions), SourceError> {
+pub(super) async fn read(
+    caller: &Caller,
+    time: FetchTime,
+) -> Result<(Stages, Versions), SourceError> {
     for _ in 0..ATTEMPTS {
         let current = caller.value(Which::Label(labels::CURRENT)).await?;
-        let previous = side(caller, labels::PREVIOUS).await;
-        let pending = side(caller, labels::PENDING).await;
+        let previous = side(caller, labels::PREVIOUS, time).await;
+        let pending = side(caller, labels::PENDING, time).await;
         let again = caller.value(Which::Label(labels::CURRENT)).await?;
         if again.id() == current.id() && id(&previous) != Some(current.id()) {
             return Ok(fit(current, previous, pending));
@@ -32,8 +37,10 @@ pub(super) async fn read(caller: &Caller) -> Result<(Stages, Versions), SourceEr
     Err(call.error(SourceErrorKind::Unavailable, why))
 }
 
-async fn side(caller: &Caller, label: &str) -> Side {
-    match caller.value(Which::Label(label)).await {
+async fn side(caller: &Caller, label: &str, time: FetchTime) -> Side {
+    let which = Which::Label(label);
+    let read = time.side(caller.value(which)).await;
+    match read.unwrap_or_else(|fault| Err(caller.gave_up(which, fault))) {
         Ok(version) => Side::Present(version),
         Err(error) if error.kind() == SourceErrorKind::NotFound => Side::Absent,
         Err(error) => Side::Unreadable(error),

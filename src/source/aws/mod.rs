@@ -126,7 +126,8 @@
 //! Only the refresh loop, with its own jittered pauses. The SDK's retries are off in this source's
 //! copy of the client, so the two do not multiply: a poll that fails costs one call. An operation
 //! may take 8 s, and an attempt too, unless your client's configuration has limits of its own;
-//! connecting, and the protection from stalled streams, are as you or the SDK have them.
+//! connecting, and the protection from stalled streams, are as you or the SDK have them. Previous and
+//! pending get half of the time that is left of a fetch: one that hangs is left out, and current is not.
 //!
 //! # Whose calls they are
 //!

@@ -137,7 +137,8 @@
 //! | an unknown database role, a bad setting | [`InvalidRequest`](SourceErrorKind::InvalidRequest) |
 //!
 //! In each case the snapshot in use stays, and the next poll that succeeds is enough to recover:
-//! nothing has to be restarted. A redirect to the active server is followed once, never to another
+//! nothing has to be restarted. Previous and pending get half of the time that is left of a fetch: one
+//! that hangs is left out, and current is not. A redirect to the active server is followed once, never to another
 //! scheme.
 //!
 //! # Database credentials
@@ -172,7 +173,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use serde::Deserialize;
@@ -184,7 +185,9 @@ use self::{
 };
 use super::{
     Side, Source, SourceError, SourceErrorKind, Version, VersionId, Versions, WindowStart,
-    error::one_line, window_start::Dates,
+    error::one_line,
+    fetch_time::{FetchLimit, FetchTime},
+    window_start::Dates,
 };
 
 #[cfg(any(fuzzing, test))]
@@ -231,6 +234,7 @@ pub struct Vault {
     mount: String,
     path: String,
     window_start: WindowStart,
+    limit: FetchLimit,
     memory: Mutex<Memory>,
 }
 
@@ -251,6 +255,7 @@ impl Vault {
             mount: "secret".to_owned(),
             path: path.into().trim_matches('/').to_owned(),
             window_start: WindowStart::default(),
+            limit: FetchLimit::default(),
             memory: Mutex::default(),
         }
     }
@@ -310,14 +315,16 @@ impl Vault {
         Ok(version)
     }
 
-    async fn beside(&self, named: &Option<Named>) -> Side {
-        match named {
-            Some(named) => self
-                .version(named)
-                .await
-                .map_or_else(Side::Unreadable, Side::Present),
-            None => Side::Absent,
-        }
+    async fn beside(&self, named: &Option<Named>, time: FetchTime) -> Side {
+        let Some(named) = named else {
+            return Side::Absent;
+        };
+        let read = time.side(self.version(named)).await;
+        let read = read.unwrap_or_else(|fault| {
+            let why = format!("version {} {fault}", named.number);
+            Err(self.error(SourceErrorKind::TimedOut, why))
+        });
+        read.map_or_else(Side::Unreadable, Side::Present)
     }
 
     /// Says when previous stopped being current.
@@ -364,6 +371,7 @@ impl ReadAbout {
 
 impl Source for Vault {
     async fn fetch(&self) -> Result<Versions, SourceError> {
+        let time = self.limit.begin();
         let metadata = self.metadata().await?;
         let progress = metadata.progress();
         if let Some((seen, versions)) = &self.memory().seen
@@ -377,8 +385,8 @@ impl Source for Vault {
         self.memory().values.retain(|id, _| stages.name(id));
         let (current, previous, pending) = tokio::join!(
             self.version(&stages.current),
-            self.beside(&stages.previous),
-            self.beside(&stages.pending),
+            self.beside(&stages.previous, time),
+            self.beside(&stages.pending, time),
         );
         let mut versions = Versions::new(current?);
         versions.previous = self.dated(previous, &stages);
@@ -390,6 +398,10 @@ impl Source for Vault {
     /// Never resolves: it renews the token, which may end before the next poll.
     async fn changed(&self) {
         self.client.keep_alive().await;
+    }
+
+    fn set_fetch_limit(&self, limit: Duration) {
+        self.limit.set(limit);
     }
 
     fn name(&self) -> String {
@@ -404,6 +416,7 @@ impl fmt::Debug for Vault {
             mount,
             path,
             window_start,
+            limit: _,
             memory: _,
         } = self;
         f.debug_struct("Vault")
