@@ -115,7 +115,11 @@ impl SecretsManager {
             self.beside(&stages.previous, time),
             self.beside(&stages.pending, time),
         );
-        let mut versions = Versions::new(current?);
+        let current = current.map_err(|error| match stages.previous {
+            Beside::Absent => error.without_previous(self.name()),
+            Beside::Held(_) | Beside::Unknown => error,
+        })?;
+        let mut versions = Versions::new(current);
         versions.previous = previous;
         versions.pending = match pending {
             // AWS names the id before the rotation has put a value.

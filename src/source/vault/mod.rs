@@ -48,7 +48,7 @@
 //!   poll. The next live version below takes its place. A process that ended the trust in its key
 //!   keeps to that, but one that starts later does not know; destroy all that leaked.
 //! * `kv delete` of *current* is an error of the kind [`Deleted`](SourceErrorKind::Deleted); what
-//!   is in use stays. An older version never comes back by itself.
+//!   is in use stays, but for a previous where no version below is live. An older version never comes back by itself.
 //! * `kv rollback` writes a new version with old values. Windows belong to keys, not to versions,
 //!   so the old key is simply current again.
 //! * `max_versions` must leave two versions at least, three where a version is staged.
@@ -379,16 +379,21 @@ impl Source for Vault {
         {
             return Ok(versions.clone());
         }
+        let now = SystemTime::now();
+        let told = |error: SourceError| match metadata.has_no_previous(now) {
+            true => error.without_previous(self.name()),
+            false => error,
+        };
         let stages = metadata
-            .stages(SystemTime::now())
-            .map_err(|error| self.error(error.kind(), &error))?;
+            .stages(now)
+            .map_err(|error| told(self.error(error.kind(), &error)))?;
         self.memory().values.retain(|id, _| stages.name(id));
         let (current, previous, pending) = tokio::join!(
             self.version(&stages.current),
             self.beside(&stages.previous, time),
             self.beside(&stages.pending, time),
         );
-        let mut versions = Versions::new(current?);
+        let mut versions = Versions::new(current.map_err(told)?);
         versions.previous = self.dated(previous, &stages);
         versions.pending = pending;
         self.memory().seen = Some((progress, versions.clone()));

@@ -6,7 +6,7 @@ use super::{
     fake::{Fake, Reply},
     *,
 };
-use crate::{Keyring, Refreshed};
+use crate::{Keyring, Refreshed, source::aws::labels::PREVIOUS};
 
 async fn keyring(source: SecretsManager) -> Keyring<serde_json::Value> {
     Keyring::builder(source)
@@ -96,6 +96,29 @@ async fn an_old_answer_is_told_as_unchanged() {
     assert!(matches!(told, Refreshed::Unchanged { .. }), "{told:?}");
     assert_eq!(keyring.current()["id"], "v2");
     assert!(keyring.current().previous().is_some());
+}
+
+#[tokio::test]
+async fn a_withdrawal_does_not_wait_for_a_value_of_current() {
+    let fake = Fake::start().await;
+    let keyring = keyring(source(&fake)).await;
+    fake.rotate("v2");
+    keyring.refresh().await.unwrap();
+    assert!(keyring.current().previous().is_some());
+    // A rotation to a version that cannot be read, as where its KMS key is another.
+    fake.rotate("v3");
+    fake.order(|_, call| {
+        let is_new = call.id.as_deref() == Some("v3");
+        is_new.then(|| Reply::error(400, "AccessDeniedException", ""))
+    });
+    keyring.refresh().await.unwrap_err();
+    assert!(keyring.current().previous().is_some());
+
+    fake.change(|secret| secret.unlabel(PREVIOUS));
+    let error = keyring.refresh().await.unwrap_err();
+    assert!(error.to_string().contains("GetSecretValue"), "{error}");
+    assert!(keyring.current().previous().is_none());
+    assert_eq!(keyring.current()["id"], "v2");
 }
 
 #[tokio::test]
