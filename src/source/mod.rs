@@ -42,6 +42,9 @@ mod rfc3339;
 mod fetch_time;
 
 #[cfg(any(feature = "aws", feature = "vault"))]
+mod last_word;
+
+#[cfg(any(feature = "aws", feature = "vault"))]
 mod window_start;
 #[cfg(any(feature = "aws", feature = "vault"))]
 pub use window_start::WindowStart;

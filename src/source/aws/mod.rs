@@ -36,7 +36,8 @@
 //! One poll is one `DescribeSecret`, which says who held which label at one instant. Values are
 //! immutable, so each is read once by its version id. An answer whose `LastChangedDate` is before
 //! that of the view in use comes from a server that has not heard of the change yet; the view in
-//! use stays.
+//! use stays, and ages: see [`max_staleness`](crate::Builder::max_staleness). After a quarter of an hour
+//! of such answers the event `secrets_store_behind` tells of them.
 //!
 //! # The four steps of a rotation function, seen from here
 //!

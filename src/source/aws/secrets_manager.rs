@@ -103,7 +103,8 @@ impl SecretsManager {
         time: FetchTime,
     ) -> Result<Versions, SourceError> {
         let changed = described.last_changed_date;
-        if let Some(in_use) = self.memory().if_stale(changed) {
+        let name = self.caller.secret().as_str();
+        if let Some(in_use) = self.memory().if_stale(changed, name) {
             return Ok(in_use);
         }
         let none = Default::default();

@@ -82,7 +82,9 @@
 //! One `GET {mount}/metadata/{path}`. Values never change, so each is read once, by its number, and
 //! an answer that names another version than the one asked for is not taken. An answer whose
 //! numbers or `updated_time` are behind those of an earlier one comes from a standby that lags, or
-//! from a restored backup; what was read before stays until the numbers have caught up. A token
+//! from a restored backup; what was read before stays until the numbers have caught up, and ages: see
+//! [`max_staleness`](crate::Builder::max_staleness). After a quarter of an hour of such answers the event
+//! `secrets_store_behind` tells of them. A token
 //! costs a call at about two thirds of its life, whenever that is, and a look at itself at the
 //! start where it was given and not logged in for.
 //!
@@ -187,6 +189,7 @@ use super::{
     Side, Source, SourceError, SourceErrorKind, Version, VersionId, Versions, WindowStart,
     error::one_line,
     fetch_time::{FetchLimit, FetchTime},
+    last_word::LastWord,
     window_start::Dates,
 };
 
@@ -244,6 +247,7 @@ struct Memory {
     values: HashMap<VersionId, Version>,
     /// The newest answer.
     seen: Option<(Progress, Versions)>,
+    last_word: LastWord,
 }
 
 impl Vault {
@@ -284,6 +288,17 @@ impl Vault {
     fn error(&self, kind: SourceErrorKind, why: impl fmt::Display) -> SourceError {
         let why = one_line(&why.to_string(), LONGEST);
         SourceError::new(kind, format!("`{}/{}`: {why}", self.mount, self.path))
+    }
+
+    /// What was read before, where this answer is from before that.
+    fn if_behind(&self, progress: &Progress) -> Option<Versions> {
+        let mut memory = self.memory();
+        let Memory {
+            seen, last_word, ..
+        } = &mut *memory;
+        let (seen, versions) = seen.as_ref()?;
+        let is_behind = progress.is_behind(seen);
+        is_behind.then(|| last_word.again(versions, &self.name()))
     }
 
     /// A version's value, from memory where it was read before.
@@ -374,10 +389,8 @@ impl Source for Vault {
         let time = self.limit.begin();
         let metadata = self.metadata().await?;
         let progress = metadata.progress();
-        if let Some((seen, versions)) = &self.memory().seen
-            && progress.is_behind(seen)
-        {
-            return Ok(versions.clone());
+        if let Some(versions) = self.if_behind(&progress) {
+            return Ok(versions);
         }
         let now = SystemTime::now();
         let told = |error: SourceError| match metadata.has_no_previous(now) {
@@ -396,7 +409,9 @@ impl Source for Vault {
         let mut versions = Versions::new(current.map_err(told)?);
         versions.previous = self.dated(previous, &stages);
         versions.pending = pending;
-        self.memory().seen = Some((progress, versions.clone()));
+        let mut memory = self.memory();
+        memory.seen = Some((progress, versions.clone()));
+        memory.last_word.heard();
         Ok(versions)
     }
 
