@@ -13,19 +13,27 @@ use crate::source::{
 const ATTEMPTS: usize = 5;
 
 /// Labels may move between two calls. What was read between two equal answers for current belongs
-/// together, unless previous is current: then a label came back in between.
+/// together, unless previous is current: then a label came back in between. Where the next reading ends
+/// alike, one version holds both labels, and there is no previous.
 pub(super) async fn read(
     caller: &Caller,
     time: FetchTime,
 ) -> Result<(Stages, Versions), SourceError> {
+    let mut held_both = None;
     for _ in 0..ATTEMPTS {
         let current = caller.value(Which::Label(labels::CURRENT)).await?;
         let previous = side(caller, labels::PREVIOUS, time).await;
         let pending = side(caller, labels::PENDING, time).await;
         let again = caller.value(Which::Label(labels::CURRENT)).await?;
-        if again.id() == current.id() && id(&previous) != Some(current.id()) {
+        let is_torn = again.id() != current.id();
+        let holds_both = id(&previous) == Some(current.id());
+        if !is_torn && !holds_both {
             return Ok(fit(current, previous, pending));
         }
+        if !is_torn && held_both.as_ref() == Some(current.id()) {
+            return Ok(fit(current, Side::Absent, pending));
+        }
+        held_both = (!is_torn).then(|| current.id().clone());
     }
     let call = Call {
         action: Action::GetValue,

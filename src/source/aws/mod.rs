@@ -87,9 +87,9 @@
 //! ```
 //!
 //! Without `DescribeSecret` each label is read by itself, until the answers fit together: four
-//! calls a poll at least, no protection from answers that are out of date, and an error while the
-//! labels keep moving. The event `secrets_describe_denied` tells it once; `DescribeSecret` is
-//! tried again every hour.
+//! calls a poll at least, eight while AWSPREVIOUS is on the version of AWSCURRENT, no protection from
+//! answers that are out of date, and an error while the labels keep moving. The event
+//! `secrets_describe_denied` tells it once; `DescribeSecret` is tried again every hour.
 //!
 //! A secret of another account needs its full ARN, a policy on the secret and on its KMS key
 //! (AWS: *Access AWS Secrets Manager secrets from a different account*). A partial ARN is refused
