@@ -85,14 +85,15 @@ impl Fallback {
                 });
                 Ok(versions.degraded())
             }
-            Err(other) => Err(SourceError::new(
-                error.kind(),
-                format!(
-                    "{}: {error}; fallback {}: {other}",
-                    self.primary.name(),
-                    self.other.name()
-                ),
-            )),
+            Err(other) => {
+                let (primary, fallback) = (self.primary.name(), self.other.name());
+                let text = format!("{primary}: {error}; fallback {fallback}: {other}");
+                let both = SourceError::new(error.kind(), text);
+                Err(match error.retry_after() {
+                    Some(pause) => both.with_retry_after(pause),
+                    None => both,
+                })
+            }
         }
     }
 }
@@ -215,13 +216,14 @@ mod tests {
     #[tokio::test]
     async fn error_names_both() {
         let (primary, other, source) = pair();
-        primary.fail_next(1, down());
-        other.fail_next(
-            1,
-            SourceError::new(SourceErrorKind::NotFound, "no copy here"),
-        );
+        let pause = Duration::from_secs(60);
+        primary.fail_next(1, down().with_retry_after(pause));
+        let missing = SourceError::new(SourceErrorKind::NotFound, "no copy here");
+        other.fail_next(1, missing.with_retry_after(2 * pause));
         let error = source.fetch().await.unwrap_err();
         assert_eq!(error.kind(), SourceErrorKind::Unavailable);
+        // It is the first source that is waited for.
+        assert_eq!(error.retry_after(), Some(pause));
         assert_eq!(
             error.to_string(),
             "memory: store is down; fallback memory: no copy here"
