@@ -19,6 +19,9 @@ const MAX_REDIRECTS: usize = 3;
 /// A server that does not even accept should not use up a long `fetch_limit`.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
+/// How much of a URL an error shows: it may be what a stranger wrote.
+const LONGEST_URL: usize = 400;
+
 const UNREADABLE: &str = "an unreadable URL";
 
 /// How much of a content type an error shows.
@@ -174,6 +177,9 @@ pub(super) fn shown(url: &Url) -> String {
         port.unwrap_or_default(),
         url.path()
     )
+    .chars()
+    .take(LONGEST_URL)
+    .collect()
 }
 
 /// The same for a text that may be no URL.
