@@ -24,7 +24,8 @@
 //! `secrets_previous_without_not_after`, `secrets_watch_unavailable` and
 //! `secrets_mount_may_never_update`, `SecretsManager` of `secrets_describe_denied` (warn, once),
 //! `Vault` and `VaultDatabase` of `secrets_token_not_renewed`, `secrets_token_ends` and
-//! `secrets_lease_not_revoked` (warn), `Fallback` of `secrets_fallback_used`, `Jwks` of
+//! `secrets_lease_not_revoked` (warn), `SecretsManager` and `Vault` of `secrets_store_behind` (warn),
+//! `Fallback` of `secrets_fallback_used`, `Jwks` of
 //! `secrets_jwks_secret_served` (error). The layers tell of what they refuse at debug, and of a
 //! mistake in the program at error: `secrets_request_refused`, `secrets_extractor_rejected`,
 //! `secrets_session_refused`, `secrets_request_state_refused`, `secrets_stream_without_end`.

@@ -5,13 +5,17 @@
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
+use http::StatusCode;
 use serde::Deserialize;
 use tower_secrets::{
     Builder, JwtKey, Keyring,
     event::Event,
     refresh::{Step, Trigger},
-    source::File,
+    source::{File, Stage},
 };
+
+mod support;
+use support::{ask, token};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -158,6 +162,59 @@ async fn a_bundle_that_a_probe_refused_is_never_offered_as_previous() {
     write(dir.path(), "previous.json", "null");
     assert!(keyring.refresh().await.unwrap().is_swapped());
     assert!(keyring.current().previous().is_none());
+}
+
+/// A breach is no moment to wait for the other file to be mended.
+#[tokio::test]
+async fn a_withdrawal_does_not_wait_for_a_current_that_can_be_read() {
+    for (withdrawn, previous) in [("null", Some("null")), ("no file", None)] {
+        let (dir, keyring, old) = rotated().await;
+        write(dir.path(), "current.json", r#"{"a":"#);
+        keyring.refresh().await.unwrap_err();
+        assert_eq!(
+            ask(&keyring, &old).await,
+            Ok(Stage::Previous),
+            "{withdrawn}"
+        );
+
+        match previous {
+            Some(content) => write(dir.path(), "previous.json", content),
+            None => fs::remove_file(dir.path().join("previous.json")).unwrap(),
+        }
+        let error = keyring.refresh().await.unwrap_err();
+        assert!(error.to_string().contains("ends too early"), "{error}");
+        let unauthorized = Err(StatusCode::UNAUTHORIZED);
+        assert_eq!(ask(&keyring, &old).await, unauthorized, "{withdrawn}");
+        assert!(keyring.current().previous().is_none(), "{withdrawn}");
+        assert_eq!(keyring.current().password, "two");
+    }
+}
+
+/// A mount that is empty for a moment says nothing of what is trusted.
+#[tokio::test]
+async fn a_directory_without_current_withdraws_nothing() {
+    let (dir, keyring, old) = rotated().await;
+    fs::remove_file(dir.path().join("previous.json")).unwrap();
+    fs::remove_file(dir.path().join("current.json")).unwrap();
+    keyring.refresh().await.unwrap_err();
+    assert_eq!(ask(&keyring, &old).await, Ok(Stage::Previous));
+    fs::create_dir(dir.path().join("current")).unwrap();
+    fs::create_dir(dir.path().join("previous")).unwrap();
+    keyring.refresh().await.unwrap_err();
+    assert_eq!(ask(&keyring, &old).await, Ok(Stage::Previous));
+}
+
+/// Behind a rotation, with a token of the old key.
+async fn rotated() -> (tempfile::TempDir, Keyring<App>, String) {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "current.json", doc("one"));
+    let keyring = builder(dir.path()).build().await.unwrap();
+    let old = token(&keyring.signer());
+    write(dir.path(), "previous.json", doc("one"));
+    let two = doc("two").replace("SWORDFISH", "OTHERFISH");
+    write(dir.path(), "current.json", two);
+    keyring.refresh().await.unwrap();
+    (dir, keyring, old)
 }
 
 #[tokio::test]

@@ -101,11 +101,18 @@ pub(crate) struct KeySide<T> {
     pub(crate) previous: Beside<T>,
 }
 
-/// What is withdrawn where a new current was refused.
+/// What is withdrawn where a new current was refused, or could not be read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Withdrawn {
     pub(crate) bundle: bool,
     pub(crate) keys: bool,
+}
+
+impl Withdrawn {
+    pub(crate) const ALL: Self = Self {
+        bundle: true,
+        keys: true,
+    };
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -21,7 +21,10 @@ use crate::{
     clock::Clock,
     event::{Event, Teller},
     guard::{Fault, catch, guarded, let_go, log},
-    keyring::{Keyring, Refused, Shared, StalePart, UnknownKey, ledger::Candidate},
+    keyring::{
+        Keyring, Refused, Shared, StalePart, UnknownKey,
+        ledger::{Candidate, Withdrawn},
+    },
     metrics::Meter,
     source::{
         BoxSource, Source, SourceError, SourceErrorKind, Version, VersionId, Versions,
@@ -163,7 +166,12 @@ where
         }
         let fetched = match self.fetch_lately_answered().await {
             Ok(fetched) => fetched,
-            Err(error) => return Some(Err(error)),
+            Err(error) => {
+                if self.is_withdrawal(&error) {
+                    self.shared.upgrade()?.withdraw_previous(Withdrawn::ALL);
+                }
+                return Some(Err(error));
+            }
         };
         let now = self.clock.now();
         let (held, events) = {
@@ -241,6 +249,11 @@ where
             trigger,
         });
         Some(Ok(swapped))
+    }
+
+    fn is_withdrawal(&self, error: &RefreshError) -> bool {
+        let error = error.source_error();
+        error.is_some_and(|it| it.withdraws_previous_of(&self.source_name))
     }
 
     /// A refresh that ended where none may end. Whatever it had come to, the next one begins anew.

@@ -6,14 +6,14 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     RefreshError, Trigger,
     quarantine::{Quarantine, Waiting},
-    settle::InUse,
+    settle::{InUse, held},
 };
 use crate::{
     clock::Now,
     event::{Event, Teller},
     keyring::StalePart,
     source::{
-        Side, Versions,
+        Versions,
         combined::{Part, compose},
     },
 };
@@ -117,19 +117,13 @@ pub(super) fn is_new(part: &Part, in_use: &InUse) -> bool {
     !in_use.part(&part.name).is_some_and(is_in_use)
 }
 
-/// Puts a part back to what is in use, but for a previous that its store withdrew: that does not wait
-/// for a good current.
 fn hold(versions: &mut Versions, in_use: &InUse, name: &str) {
-    let Some(held) = in_use.part(name) else {
+    let Some(in_use) = in_use.part(name) else {
         return;
     };
     let mut parts = std::mem::take(&mut versions.parts);
     for part in parts.iter_mut().filter(|part| *part.name == *name) {
-        let withdrawn = matches!(part.versions.previous, Side::Absent);
-        part.versions = held.clone();
-        if withdrawn {
-            part.versions.previous = Side::Absent;
-        }
+        part.versions = held(in_use, &part.versions);
     }
     *versions = compose(parts);
 }

@@ -75,7 +75,7 @@ impl InUse {
         }
     }
 
-    /// A part that gave no answer stays at what is in use; of all others counts what they show.
+    /// A part that gave no answer is held back; of all others counts what they show.
     pub(super) fn settle(&self, fetched: Versions) -> Settled {
         let mut left_out = Vec::new();
         if fetched.parts.is_empty() {
@@ -84,7 +84,7 @@ impl InUse {
         }
         let parts = fetched.parts.into_iter().map(|part| {
             let versions = match self.part(&part.name).filter(|_| part.stale.is_some()) {
-                Some(in_use) => in_use.clone(),
+                Some(in_use) => held(in_use, &part.versions),
                 None => self.settle_one(&part.name, part.versions, &mut left_out),
             };
             Part { versions, ..part }
@@ -157,6 +157,16 @@ impl InUse {
             Side::Present(_) | Side::Unreadable(_) => in_use.previous.clone(),
         }
     }
+}
+
+/// A part that stays at what is in use, but for a previous that its store withdrew: that does not wait
+/// for a good current.
+pub(super) fn held(in_use: &Versions, shown: &Versions) -> Versions {
+    let mut held = in_use.clone();
+    if matches!(shown.previous, Side::Absent) {
+        held.previous = Side::Absent;
+    }
+    held
 }
 
 impl LeftOut {

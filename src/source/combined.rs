@@ -85,7 +85,8 @@ const SHARE: f64 = 0.8;
 /// # When a part cannot be read
 ///
 /// At the first fetch that is an error, which names the part. Later the part *stays* at what is in
-/// use, with its deadlines, while the other parts move on: a revocation elsewhere does not wait for it.
+/// use, with its deadlines, while the other parts move on: a revocation elsewhere does not wait for it,
+/// and neither does one of the part's own, where its store shows at least that it has no previous.
 /// The event `secrets_part_stale` and [`Status::stale_parts`](crate::Status::stale_parts) name it, it
 /// is asked again as after a failure, and for `max_staleness` and `refuse_after` the source has not
 /// answered. No part may take more than 80 % of the
@@ -218,7 +219,13 @@ impl Source for Combined {
         for (at, (member, answer)) in self.members.iter().zip(answers).enumerate() {
             let (versions, stale) = match (answer, last.get(at)) {
                 (Ok(versions), _) => (versions, None),
-                (Err(error), Some(kept)) => (kept.clone(), Some(error)),
+                (Err(error), Some(kept)) => {
+                    let mut kept = kept.clone();
+                    if error.withdraws_previous_of(&member.source.name()) {
+                        kept.previous = Side::Absent;
+                    }
+                    (kept, Some(error))
+                }
                 (Err(error), None) => return Err(error.in_part(&member.name)),
             };
             let name = member.name.clone();

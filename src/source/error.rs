@@ -83,6 +83,8 @@ pub struct SourceError {
     message: Arc<str>,
     retry_after: Option<Duration>,
     source: Option<Arc<dyn Error + Send + Sync>>,
+    /// The name of the source whose store shows that there is no previous.
+    withdrawn_by: Option<Arc<str>>,
 }
 
 impl SourceError {
@@ -94,6 +96,7 @@ impl SourceError {
             message: message.into(),
             retry_after: None,
             source: None,
+            withdrawn_by: None,
         }
     }
 
@@ -114,6 +117,19 @@ impl SourceError {
         self
     }
 
+    /// Says that current cannot be read, and that the store of `source` shows all the same that it vouches
+    /// for no previous any more.
+    pub(crate) fn without_previous(mut self, source: impl Into<Arc<str>>) -> Self {
+        self.withdrawn_by = Some(source.into());
+        self
+    }
+
+    /// Whether `source` withdrew its previous version. Where another source passes the error on, it says
+    /// nothing of what that one vouches for.
+    pub(crate) fn withdraws_previous_of(&self, source: &str) -> bool {
+        self.withdrawn_by.as_deref() == Some(source)
+    }
+
     /// The same failure, named as that of one part.
     pub(crate) fn in_part(&self, part: &str) -> Self {
         Self {
@@ -121,6 +137,7 @@ impl SourceError {
             message: format!("part `{part}`: {}", self.message).into(),
             retry_after: self.retry_after,
             source: self.source.clone(),
+            withdrawn_by: None,
         }
     }
 
@@ -170,12 +187,14 @@ impl fmt::Debug for SourceError {
             message,
             retry_after,
             source,
+            withdrawn_by,
         } = self;
         f.debug_struct("SourceError")
             .field("kind", kind)
             .field("message", message)
             .field("retry_after", retry_after)
             .field("has_source", &source.is_some())
+            .field("withdrawn_by", withdrawn_by)
             .finish()
     }
 }

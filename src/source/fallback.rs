@@ -63,6 +63,14 @@ impl Fallback {
             .unwrap_or_else(|fault| Err(fault.into()))
     }
 
+    /// A withdrawal counts as this source's own, once nothing of the other one is asked for any more.
+    fn passed_on(&self, error: SourceError) -> SourceError {
+        match error.withdraws_previous_of(&self.primary.name()) {
+            true => error.without_previous(self.name()),
+            false => error,
+        }
+    }
+
     async fn fetch_other(&self, error: SourceError) -> Result<Versions, SourceError> {
         match self.other.fetch().await {
             Ok(versions) => {
@@ -77,14 +85,15 @@ impl Fallback {
                 });
                 Ok(versions.degraded())
             }
-            Err(other) => Err(SourceError::new(
-                error.kind(),
-                format!(
-                    "{}: {error}; fallback {}: {other}",
-                    self.primary.name(),
-                    self.other.name()
-                ),
-            )),
+            Err(other) => {
+                let (primary, fallback) = (self.primary.name(), self.other.name());
+                let text = format!("{primary}: {error}; fallback {fallback}: {other}");
+                let both = SourceError::new(error.kind(), text);
+                Err(match error.retry_after() {
+                    Some(pause) => both.with_retry_after(pause),
+                    None => both,
+                })
+            }
         }
     }
 }
@@ -92,7 +101,8 @@ impl Fallback {
 impl Source for Fallback {
     async fn fetch(&self) -> Result<Versions, SourceError> {
         if self.answered.load(Ordering::Acquire) {
-            return self.primary.fetch().await;
+            let answer = self.primary.fetch().await;
+            return answer.map_err(|error| self.passed_on(error));
         }
         match self.fetch_primary_in_time().await {
             Ok(versions) => {
@@ -206,17 +216,36 @@ mod tests {
     #[tokio::test]
     async fn error_names_both() {
         let (primary, other, source) = pair();
-        primary.fail_next(1, down());
-        other.fail_next(
-            1,
-            SourceError::new(SourceErrorKind::NotFound, "no copy here"),
-        );
+        let pause = Duration::from_secs(60);
+        primary.fail_next(1, down().with_retry_after(pause));
+        let missing = SourceError::new(SourceErrorKind::NotFound, "no copy here");
+        other.fail_next(1, missing.with_retry_after(2 * pause));
         let error = source.fetch().await.unwrap_err();
         assert_eq!(error.kind(), SourceErrorKind::Unavailable);
+        // It is the first source that is waited for.
+        assert_eq!(error.retry_after(), Some(pause));
         assert_eq!(
             error.to_string(),
             "memory: store is down; fallback memory: no copy here"
         );
+    }
+
+    #[tokio::test]
+    async fn a_withdrawal_is_passed_on_once_the_first_source_has_answered() {
+        let (primary, other, source) = pair();
+        let withdrawal = down().without_previous("memory");
+        primary.fail_next(1, withdrawal.clone());
+        other.fail_next(1, withdrawal.clone());
+        let error = source.fetch().await.unwrap_err();
+        assert!(!error.withdraws_previous_of(&source.name()));
+        source.fetch().await.unwrap();
+
+        primary.fail_next(1, withdrawal);
+        let error = source.fetch().await.unwrap_err();
+        assert!(error.withdraws_previous_of(&source.name()));
+        primary.fail_next(1, down().without_previous("another source"));
+        let error = source.fetch().await.unwrap_err();
+        assert!(!error.withdraws_previous_of(&source.name()));
     }
 
     #[tokio::test]

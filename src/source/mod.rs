@@ -39,6 +39,12 @@ pub use file::File;
 mod rfc3339;
 
 #[cfg(any(feature = "aws", feature = "vault"))]
+mod fetch_time;
+
+#[cfg(any(feature = "aws", feature = "vault"))]
+mod last_word;
+
+#[cfg(any(feature = "aws", feature = "vault"))]
 mod window_start;
 #[cfg(any(feature = "aws", feature = "vault"))]
 pub use window_start::WindowStart;

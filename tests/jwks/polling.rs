@@ -1,5 +1,7 @@
 //! How often the key server is asked, and what for.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tower_secrets::{
     Refreshed, UnknownKey,
@@ -161,6 +163,24 @@ async fn freshness_is_bounded_on_both_sides() {
         assert!(again.is_err());
         tokio::time::resume();
     }
+}
+
+/// A ceiling of zero switches freshness off: it does not end at once, over and over.
+#[tokio::test]
+async fn with_a_ceiling_of_zero_nothing_is_fresh_and_no_end_is_told() {
+    let a = SigningKey::new("a");
+    let server = KeyServer::start().await;
+    let answer = Answer::ok(set(&[&a])).with("cache-control", "max-age=3600");
+    server.put("/keys", answer);
+    let source = Jwks::new(server.keys_url()).max_freshness(Duration::ZERO);
+    for _ in 0..3 {
+        let versions = source.fetch().await.unwrap();
+        source.published(versions.current().id());
+    }
+    assert_eq!(server.requests(), 3);
+    tokio::time::pause();
+    let told = tokio::time::timeout(3600 * SECOND, source.changed()).await;
+    assert!(told.is_err());
 }
 
 #[tokio::test]

@@ -24,8 +24,8 @@ pub(super) struct Revoked {
 }
 
 impl<T> Ledger<T> {
-    /// The source was read, the new current was refused, and no previous is vouched for any more:
-    /// a withdrawal must not wait for a good current.
+    /// The new current was refused or could not be read, and no previous is vouched for any more: a
+    /// withdrawal must not wait for a good current.
     pub(crate) fn withdraw_previous(&mut self, what: Withdrawn, now: Now) -> Vec<Event> {
         let mut gone = BTreeSet::new();
         if what.bundle

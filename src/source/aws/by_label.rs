@@ -5,22 +5,35 @@ use super::{
     error::{Action, Call},
     labels::{self, Beside, Stages},
 };
-use crate::source::{Side, SourceError, SourceErrorKind, Version, VersionId, Versions};
+use crate::source::{
+    Side, SourceError, SourceErrorKind, Version, VersionId, Versions, fetch_time::FetchTime,
+};
 
 /// How often the labels are read in one fetch, four calls each time.
 const ATTEMPTS: usize = 5;
 
 /// Labels may move between two calls. What was read between two equal answers for current belongs
-/// together, unless previous is current: then a label came back in between.
-pub(super) async fn read(caller: &Caller) -> Result<(Stages, Versions), SourceError> {
+/// together, unless previous is current: then a label came back in between. Where the next reading ends
+/// alike, one version holds both labels, and there is no previous.
+pub(super) async fn read(
+    caller: &Caller,
+    time: FetchTime,
+) -> Result<(Stages, Versions), SourceError> {
+    let mut held_both = None;
     for _ in 0..ATTEMPTS {
         let current = caller.value(Which::Label(labels::CURRENT)).await?;
-        let previous = side(caller, labels::PREVIOUS).await;
-        let pending = side(caller, labels::PENDING).await;
+        let previous = side(caller, labels::PREVIOUS, time).await;
+        let pending = side(caller, labels::PENDING, time).await;
         let again = caller.value(Which::Label(labels::CURRENT)).await?;
-        if again.id() == current.id() && id(&previous) != Some(current.id()) {
+        let is_torn = again.id() != current.id();
+        let holds_both = id(&previous) == Some(current.id());
+        if !is_torn && !holds_both {
             return Ok(fit(current, previous, pending));
         }
+        if !is_torn && held_both.as_ref() == Some(current.id()) {
+            return Ok(fit(current, Side::Absent, pending));
+        }
+        held_both = (!is_torn).then(|| current.id().clone());
     }
     let call = Call {
         action: Action::GetValue,
@@ -32,8 +45,10 @@ pub(super) async fn read(caller: &Caller) -> Result<(Stages, Versions), SourceEr
     Err(call.error(SourceErrorKind::Unavailable, why))
 }
 
-async fn side(caller: &Caller, label: &str) -> Side {
-    match caller.value(Which::Label(label)).await {
+async fn side(caller: &Caller, label: &str, time: FetchTime) -> Side {
+    let which = Which::Label(label);
+    let read = time.side(caller.value(which)).await;
+    match read.unwrap_or_else(|fault| Err(caller.gave_up(which, fault))) {
         Ok(version) => Side::Present(version),
         Err(error) if error.kind() == SourceErrorKind::NotFound => Side::Absent,
         Err(error) => Side::Unreadable(error),

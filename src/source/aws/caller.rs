@@ -20,7 +20,10 @@ use super::{
     secret_id::SecretId,
     time::system_time,
 };
-use crate::source::{SourceError, SourceErrorKind, Version, VersionId};
+use crate::{
+    guard::Fault,
+    source::{SourceError, SourceErrorKind, Version, VersionId},
+};
 
 /// How long one call may take, where the user's client has no time limit of its own. The SDK sets
 /// one for connecting only, so that a server that hangs would hold a call for ever.
@@ -111,6 +114,12 @@ impl Caller {
         let answer = answer.map_err(|error| self.noted(call.failed(&error)))?;
         self.version(answer, which)
             .map_err(|why| call.error(SourceErrorKind::Malformed, why))
+    }
+
+    /// What is told of a [`value`](Self::value) that was not waited for any longer.
+    pub(super) fn gave_up(&self, which: Which<'_>, fault: Fault) -> SourceError {
+        let call = self.call(Action::GetValue, Some(which.as_str()), None);
+        call.error(SourceErrorKind::TimedOut, fault)
     }
 
     fn version(&self, answer: GetSecretValueOutput, which: Which<'_>) -> Result<Version, String> {

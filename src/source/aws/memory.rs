@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_secretsmanager::primitives::DateTime;
 
 use super::labels::Stages;
-use crate::source::{Version, VersionId, Versions};
+use crate::source::{Version, VersionId, Versions, last_word::LastWord};
 
 #[derive(Default)]
 pub(super) struct Memory {
@@ -13,6 +13,7 @@ pub(super) struct Memory {
     values: HashMap<VersionId, Version>,
     offered: Option<View>,
     published: Option<View>,
+    last_word: LastWord,
 }
 
 /// One answer of the store.
@@ -27,10 +28,10 @@ pub(super) struct View {
 impl Memory {
     /// The view in use, where an answer with this date is older than it: some server behind AWS's
     /// name has not heard of the change yet.
-    pub(super) fn if_stale(&self, changed: Option<DateTime>) -> Option<Versions> {
+    pub(super) fn if_stale(&mut self, changed: Option<DateTime>, source: &str) -> Option<Versions> {
         let published = self.published.as_ref()?;
         let is_stale = changed? < published.changed?;
-        is_stale.then(|| published.versions.clone())
+        is_stale.then(|| self.last_word.again(&published.versions, source))
     }
 
     pub(super) fn value(&self, id: &VersionId) -> Option<Version> {
@@ -52,6 +53,7 @@ impl Memory {
 
     /// Notes what the keyring is about to see.
     pub(super) fn offer(&mut self, view: View) -> Versions {
+        self.last_word.heard();
         if let Some(published) = &mut self.published
             && published.stages == view.stages
         {

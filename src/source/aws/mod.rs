@@ -36,7 +36,8 @@
 //! One poll is one `DescribeSecret`, which says who held which label at one instant. Values are
 //! immutable, so each is read once by its version id. An answer whose `LastChangedDate` is before
 //! that of the view in use comes from a server that has not heard of the change yet; the view in
-//! use stays.
+//! use stays, and ages: see [`max_staleness`](crate::Builder::max_staleness). After a quarter of an hour
+//! of such answers the event `secrets_store_behind` tells of them.
 //!
 //! # The four steps of a rotation function, seen from here
 //!
@@ -86,9 +87,9 @@
 //! ```
 //!
 //! Without `DescribeSecret` each label is read by itself, until the answers fit together: four
-//! calls a poll at least, no protection from answers that are out of date, and an error while the
-//! labels keep moving. The event `secrets_describe_denied` tells it once; `DescribeSecret` is
-//! tried again every hour.
+//! calls a poll at least, eight while AWSPREVIOUS is on the version of AWSCURRENT, no protection from
+//! answers that are out of date, and an error while the labels keep moving. The event
+//! `secrets_describe_denied` tells it once; `DescribeSecret` is tried again every hour.
 //!
 //! A secret of another account needs its full ARN, a policy on the secret and on its KMS key
 //! (AWS: *Access AWS Secrets Manager secrets from a different account*). A partial ARN is refused
@@ -126,7 +127,8 @@
 //! Only the refresh loop, with its own jittered pauses. The SDK's retries are off in this source's
 //! copy of the client, so the two do not multiply: a poll that fails costs one call. An operation
 //! may take 8 s, and an attempt too, unless your client's configuration has limits of its own;
-//! connecting, and the protection from stalled streams, are as you or the SDK have them.
+//! connecting, and the protection from stalled streams, are as you or the SDK have them. Previous and
+//! pending get half of the time that is left of a fetch: one that hangs is left out, and current is not.
 //!
 //! # Whose calls they are
 //!

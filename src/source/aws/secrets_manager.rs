@@ -20,6 +20,7 @@ use super::{
 };
 use crate::source::{
     Side, Source, SourceError, SourceErrorKind, Version, VersionId, Versions, WindowStart,
+    fetch_time::{FetchLimit, FetchTime},
     window_start::Dates,
 };
 
@@ -36,6 +37,7 @@ const DENIED_FOR: Duration = Duration::from_secs(3600);
 pub struct SecretsManager {
     caller: Caller,
     window_start: WindowStart,
+    limit: FetchLimit,
     memory: Mutex<Memory>,
     denied: Mutex<Denied>,
 }
@@ -89,6 +91,7 @@ impl SecretsManager {
         Self {
             caller,
             window_start: WindowStart::default(),
+            limit: FetchLimit::default(),
             memory: Mutex::default(),
             denied: Mutex::default(),
         }
@@ -97,9 +100,11 @@ impl SecretsManager {
     async fn by_description(
         &self,
         described: DescribeSecretOutput,
+        time: FetchTime,
     ) -> Result<Versions, SourceError> {
         let changed = described.last_changed_date;
-        if let Some(in_use) = self.memory().if_stale(changed) {
+        let name = self.caller.secret().as_str();
+        if let Some(in_use) = self.memory().if_stale(changed, name) {
             return Ok(in_use);
         }
         let none = Default::default();
@@ -108,10 +113,14 @@ impl SecretsManager {
         self.memory().keep_only(&stages);
         let (current, previous, pending) = tokio::join!(
             self.current(&stages.current),
-            self.beside(&stages.previous),
-            self.beside(&stages.pending),
+            self.beside(&stages.previous, time),
+            self.beside(&stages.pending, time),
         );
-        let mut versions = Versions::new(current?);
+        let current = current.map_err(|error| match stages.previous {
+            Beside::Absent => error.without_previous(self.name()),
+            Beside::Held(_) | Beside::Unknown => error,
+        })?;
+        let mut versions = Versions::new(current);
         versions.previous = previous;
         versions.pending = match pending {
             // AWS names the id before the rotation has put a value.
@@ -130,8 +139,8 @@ impl SecretsManager {
         }))
     }
 
-    async fn by_label(&self) -> Result<Versions, SourceError> {
-        let (stages, versions) = by_label::read(&self.caller).await?;
+    async fn by_label(&self, time: FetchTime) -> Result<Versions, SourceError> {
+        let (stages, versions) = by_label::read(&self.caller, time).await?;
         Ok(self.offer(View {
             stages,
             versions: self.dated(versions, Dates::default()),
@@ -168,14 +177,16 @@ impl SecretsManager {
         })
     }
 
-    async fn beside(&self, holder: &Beside) -> Side {
+    async fn beside(&self, holder: &Beside, time: FetchTime) -> Side {
         match holder {
             Beside::Absent => Side::Absent,
             Beside::Unknown => Side::Unreadable(self.malformed("two versions hold one label")),
-            Beside::Held(id) => self
-                .value(id)
-                .await
-                .map_or_else(Side::Unreadable, Side::Present),
+            Beside::Held(id) => {
+                let read = time.side(self.value(id)).await;
+                let read =
+                    read.unwrap_or_else(|fault| Err(self.caller.gave_up(Which::Id(id), fault)));
+                read.map_or_else(Side::Unreadable, Side::Present)
+            }
         }
     }
 
@@ -236,14 +247,15 @@ impl SecretsManager {
 
 impl Source for SecretsManager {
     async fn fetch(&self) -> Result<Versions, SourceError> {
+        let time = self.limit.begin();
         self.caller.make_ready().await?;
         if self.is_denied() {
-            return self.by_label().await;
+            return self.by_label(time).await;
         }
         match self.caller.describe().await {
-            Ok(described) => self.by_description(described).await,
+            Ok(described) => self.by_description(described, time).await,
             Err(error) if error.kind() == SourceErrorKind::PermissionDenied => {
-                let versions = self.by_label().await?;
+                let versions = self.by_label(time).await?;
                 // Only what works without it makes it a matter of cost.
                 self.warn_of_denial(&error);
                 Ok(versions)
@@ -256,6 +268,10 @@ impl Source for SecretsManager {
         self.memory().published(current);
     }
 
+    fn set_fetch_limit(&self, limit: Duration) {
+        self.limit.set(limit);
+    }
+
     fn name(&self) -> String {
         self.caller.secret().as_str().to_owned()
     }
@@ -266,6 +282,7 @@ impl fmt::Debug for SecretsManager {
         let Self {
             caller,
             window_start,
+            limit: _,
             memory: _,
             denied: _,
         } = self;

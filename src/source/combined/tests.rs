@@ -216,6 +216,48 @@ async fn a_part_that_fails_hangs_or_panics_does_so_alone_once_all_have_answered(
     );
 }
 
+/// Its store shows at least that it has no previous any more.
+#[tokio::test]
+async fn a_part_that_cannot_be_read_withdraws_its_previous_and_no_other_one() {
+    let (db, jwt, source) = pair();
+    db.rotate(r#"{"password":"b"}"#);
+    jwt.rotate(r#""l""#);
+    let source = Arc::new(source);
+    let shared = source.clone();
+    let fetch = move || {
+        let source = shared.clone();
+        async move { source.fetch().await }
+    };
+    let builder = crate::Keyring::<serde_json::Value>::builder(fetch);
+    let keyring = builder.build().await.unwrap();
+    let previous = |keyring: &crate::Keyring<serde_json::Value>| {
+        let secrets = keyring.current();
+        secrets.previous().map(|it| it.to_string())
+    };
+    let both = r#"{"db":{"password":"a"},"jwt":"k"}"#;
+    assert_eq!(previous(&keyring).unwrap(), both);
+
+    jwt.fail_next(1, down().without_previous("another source"));
+    keyring.refresh().await.unwrap();
+    assert_eq!(previous(&keyring).unwrap(), both);
+    jwt.fail_next(1, down().without_previous("memory"));
+    keyring.refresh().await.unwrap();
+    let db_alone = r#"{"db":{"password":"a"},"jwt":"l"}"#;
+    assert_eq!(previous(&keyring).unwrap(), db_alone);
+    // What was said once holds while the part is silent.
+    jwt.fail_next(1, down());
+    keyring.refresh().await.unwrap();
+    assert_eq!(previous(&keyring).unwrap(), db_alone);
+    assert_eq!(keyring.current()["jwt"], "l");
+
+    // Of the whole, an error of one part says nothing.
+    let first = Combined::new().with("jwt", jwt.clone());
+    jwt.fail_next(1, down().without_previous("memory"));
+    let error = first.fetch().await.unwrap_err();
+    assert!(!error.withdraws_previous_of("memory"));
+    assert!(!error.withdraws_previous_of(&first.name()));
+}
+
 #[tokio::test]
 async fn mistakes_are_told_at_the_first_fetch() {
     let one = || Memory::new("1");

@@ -45,14 +45,21 @@ impl History {
             mount,
         } = stages;
         self.warn_of_mount(root, in_kubernetes, mount);
-        let current = required(current, root)?;
         // One that could not be looked at says nothing of who writes it.
         self.previous_is_managed |= match &previous {
             Found::Missing => false,
             Found::Empty | Found::Document(_) => true,
             Found::Unusable(error) => error.kind() == SourceErrorKind::Malformed,
         };
-        self.check_reuse(&current, root)?;
+        let is_withdrawn = self.is_withdrawn(&current, &previous);
+        let current = required(current, root).and_then(|current| {
+            self.check_reuse(&current, root)?;
+            Ok(current)
+        });
+        let current = current.map_err(|error| match is_withdrawn {
+            true => error.without_previous(root.display().to_string()),
+            false => error,
+        })?;
 
         let mut versions = Versions::new(current.version.clone());
         let is_unusable = matches!(previous, Found::Unusable(_));
@@ -78,6 +85,21 @@ impl History {
         if let Some(fetched) = self.fetched.take_if(|fetched| is(fetched)) {
             let replaced = self.published.replace(fetched);
             self.replaced = replaced.map(|document| document.version);
+        }
+    }
+
+    /// Whether the operator took previous away, whatever may be wrong with current. Where that is gone
+    /// too, or is an empty folder, the mount may be.
+    fn is_withdrawn(&self, current: &Found, previous: &Found) -> bool {
+        let was_looked_at = match current {
+            Found::Missing | Found::Empty => return false,
+            Found::Document(_) => true,
+            Found::Unusable(error) => error.kind() == SourceErrorKind::Malformed,
+        };
+        match previous {
+            Found::Missing => self.previous_is_managed && was_looked_at,
+            Found::Empty => true,
+            Found::Document(_) | Found::Unusable(_) => false,
         }
     }
 

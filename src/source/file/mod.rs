@@ -40,7 +40,7 @@ const MAX_DEBOUNCE: Duration = Duration::from_secs(60);
 /// | file | holds |
 /// |---|---|
 /// | `current.json` | the secrets in use; the only one that is required |
-/// | `previous.json` | those in use before; `null`, or removing the file, withdraws them at once |
+/// | `previous.json` | those in use before; `null`, or removing the file, withdraws them at once, even if `current.json` has become unreadable |
 /// | `pending.json` | those that come into use next; `null`, or no file: none |
 ///
 /// or one folder, `current/`, `previous/` and `pending/`, in which each file is a field: its name

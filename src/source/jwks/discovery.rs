@@ -159,6 +159,13 @@ mod tests {
             let error = uri_of(metadata(other), ours, place).unwrap_err();
             assert!(error.to_string().contains("is of the issuer"), "{error}");
         }
+        // What a stranger wrote is not told at any length.
+        let long = format!("https://idp.example/{}", "\u{fc}".repeat(100_000));
+        let error = uri_of(metadata(&long), ours, place)
+            .unwrap_err()
+            .to_string();
+        assert!(error.len() < 1_000, "{} bytes", error.len());
+        assert!(shown_text(&long).len() < 1_000);
         let plain = Metadata {
             issuer: ours.to_owned(),
             jwks_uri: Some("http://127.0.0.1/keys".to_owned()),

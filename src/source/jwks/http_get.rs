@@ -19,6 +19,11 @@ const MAX_REDIRECTS: usize = 3;
 /// A server that does not even accept should not use up a long `fetch_limit`.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
+/// How much of a URL an error shows: it may be what a stranger wrote.
+const LONGEST_URL: usize = 400;
+
+const UNREADABLE: &str = "an unreadable URL";
+
 /// How much of a content type an error shows.
 const SHOWN_CHARS: usize = 64;
 
@@ -160,6 +165,10 @@ fn why_not_follow(previous: &[Url], next: &Url, allow_http: bool) -> Option<&'st
 
 /// Without credentials and query.
 pub(super) fn shown(url: &Url) -> String {
+    // `user:password@host` is a URL, too: of a scheme and a path.
+    if url.cannot_be_a_base() {
+        return UNREADABLE.to_owned();
+    }
     let port = url.port().map(|port| format!(":{port}"));
     format!(
         "{}://{}{}{}",
@@ -168,11 +177,14 @@ pub(super) fn shown(url: &Url) -> String {
         port.unwrap_or_default(),
         url.path()
     )
+    .chars()
+    .take(LONGEST_URL)
+    .collect()
 }
 
 /// The same for a text that may be no URL.
 pub(super) fn shown_text(text: &str) -> Arc<str> {
-    Url::parse(text).map_or_else(|_| "an unreadable URL".into(), |url| shown(&url).into())
+    Url::parse(text).map_or_else(|_| UNREADABLE.into(), |url| shown(&url).into())
 }
 
 pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
@@ -254,6 +266,7 @@ mod tests {
             "http://user:hunter2@idp.example/keys?k=hunter2",
             "http://idp.example/keys?k=hunter2",
             "http://hunter2 /",
+            "user:hunter2@idp.example/keys",
         ] {
             let text = checked(url, false).unwrap_err().to_string();
             assert!(!text.contains("hunter2"), "{text}");

@@ -82,7 +82,8 @@ impl Memory {
         bounded: impl FnOnce(Duration) -> Duration,
     ) -> Option<(Version, Option<Instant>)> {
         let answered_at = Instant::now();
-        let fresh_until = lifetime(headers).and_then(|it| answered_at.checked_add(bounded(it)));
+        let lifetime = lifetime(headers).map(bounded).filter(|it| !it.is_zero());
+        let fresh_until = lifetime.and_then(|it| answered_at.checked_add(it));
         let (version, condition) = match (version, self.held.take()) {
             (Some(version), _) => (version, condition(headers)),
             (None, held) => held.map(|held| (held.version, held.condition))?,

@@ -188,7 +188,7 @@ impl Jwks {
 
     /// However long a lifetime or a `Retry-After` the server gives: after this time the set is asked for again. It
     /// bounds how long a withdrawn key can go unnoticed. Default: 300 s. It wins over
-    /// [`min_freshness`](Self::min_freshness).
+    /// [`min_freshness`](Self::min_freshness). With zero no answer is fresh: each poll asks.
     #[must_use]
     pub fn max_freshness(mut self, ceiling: Duration) -> Self {
         self.max_freshness = ceiling;

@@ -8,7 +8,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     super::SourceError,
     auth::VaultAuth,
-    http::{Answer, Http, Request, invalid},
+    http::{Answer, Http, Request, invalid, shown},
     pass::Pass,
     session::{Session, Status},
 };
@@ -189,8 +189,8 @@ impl VaultClientBuilder {
     pub fn build(self) -> Result<VaultClient, SourceError> {
         let auth = self.auth.ok_or_else(|| {
             invalid(format!(
-                "no way to authenticate at `{}`: a token is missing",
-                self.address
+                "no way to authenticate at {}: a token is missing",
+                shown(&self.address)
             ))
         })?;
         let http = Http::new(

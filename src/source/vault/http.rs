@@ -227,10 +227,11 @@ impl fmt::Display for Http {
 }
 
 fn base(address: &str) -> Result<Url, SourceError> {
-    let url = Url::parse(address).map_err(|error| invalid(format!("`{address}`: {error}")))?;
+    let shown = shown(address);
+    let url = Url::parse(address).map_err(|error| invalid(format!("{shown}: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(invalid(format!(
-            "`{address}` begins with neither https:// nor http://"
+            "{shown} begins with neither https:// nor http://"
         )));
     }
     if !url.username().is_empty() || url.password().is_some() {
@@ -238,11 +239,18 @@ fn base(address: &str) -> Result<Url, SourceError> {
         return Err(invalid("the address holds a user or a password".to_owned()));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(invalid(format!(
-            "`{address}` has more than a host and a path"
-        )));
+        return Err(invalid(format!("{shown} has more than a host and a path")));
     }
     Ok(url)
+}
+
+/// An address as errors name it: what comes before an `@` may be a password, also where it cannot be
+/// told from a host or a scheme.
+pub(super) fn shown(address: &str) -> String {
+    match address.contains('@') {
+        true => "the address, which holds an `@`,".to_owned(),
+        false => format!("`{address}`"),
+    }
 }
 
 pub(super) fn invalid(message: String) -> SourceError {

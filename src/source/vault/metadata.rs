@@ -126,11 +126,7 @@ impl Metadata {
     /// `custom_metadata.pending` holds is no number.
     pub(super) fn stages(&self, now: SystemTime) -> Result<Stages, SourceError> {
         let staged = self.staged()?;
-        let mut others = self
-            .versions
-            .iter()
-            .rev()
-            .filter(|(n, _)| !staged.contains(n));
+        let mut others = self.unstaged(&staged);
         let Some((number, newest)) = others.next() else {
             let message = match self.versions.is_empty() {
                 true => "no version exists",
@@ -153,6 +149,21 @@ impl Metadata {
             pending: pending.map(|(n, about)| about.named(*n)),
             last_changed: self.updated(),
         })
+    }
+
+    /// Whether no live version is below the newest, be that as it may.
+    pub(super) fn has_no_previous(&self, now: SystemTime) -> bool {
+        let Ok(staged) = self.staged() else {
+            return false;
+        };
+        let mut others = self.unstaged(&staged);
+        others.next().is_some() && others.all(|(_, about)| about.how_it_went(now).is_some())
+    }
+
+    /// The versions that are not about to come into use, the newest first.
+    fn unstaged(&self, staged: &BTreeSet<u64>) -> impl Iterator<Item = (&u64, &About)> {
+        let versions = self.versions.iter().rev();
+        versions.filter(|(number, _)| !staged.contains(number))
     }
 
     fn staged(&self) -> Result<BTreeSet<u64>, SourceError> {

@@ -48,7 +48,7 @@
 //!   poll. The next live version below takes its place. A process that ended the trust in its key
 //!   keeps to that, but one that starts later does not know; destroy all that leaked.
 //! * `kv delete` of *current* is an error of the kind [`Deleted`](SourceErrorKind::Deleted); what
-//!   is in use stays. An older version never comes back by itself.
+//!   is in use stays, but for a previous where no version below is live. An older version never comes back by itself.
 //! * `kv rollback` writes a new version with old values. Windows belong to keys, not to versions,
 //!   so the old key is simply current again.
 //! * `max_versions` must leave two versions at least, three where a version is staged.
@@ -82,7 +82,9 @@
 //! One `GET {mount}/metadata/{path}`. Values never change, so each is read once, by its number, and
 //! an answer that names another version than the one asked for is not taken. An answer whose
 //! numbers or `updated_time` are behind those of an earlier one comes from a standby that lags, or
-//! from a restored backup; what was read before stays until the numbers have caught up. A token
+//! from a restored backup; what was read before stays until the numbers have caught up, and ages: see
+//! [`max_staleness`](crate::Builder::max_staleness). After a quarter of an hour of such answers the event
+//! `secrets_store_behind` tells of them. A token
 //! costs a call at about two thirds of its life, whenever that is, and a look at itself at the
 //! start where it was given and not logged in for.
 //!
@@ -137,7 +139,8 @@
 //! | an unknown database role, a bad setting | [`InvalidRequest`](SourceErrorKind::InvalidRequest) |
 //!
 //! In each case the snapshot in use stays, and the next poll that succeeds is enough to recover:
-//! nothing has to be restarted. A redirect to the active server is followed once, never to another
+//! nothing has to be restarted. Previous and pending get half of the time that is left of a fetch: one
+//! that hangs is left out, and current is not. A redirect to the active server is followed once, never to another
 //! scheme.
 //!
 //! # Database credentials
@@ -172,7 +175,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use serde::Deserialize;
@@ -184,7 +187,10 @@ use self::{
 };
 use super::{
     Side, Source, SourceError, SourceErrorKind, Version, VersionId, Versions, WindowStart,
-    error::one_line, window_start::Dates,
+    error::one_line,
+    fetch_time::{FetchLimit, FetchTime},
+    last_word::LastWord,
+    window_start::Dates,
 };
 
 #[cfg(any(fuzzing, test))]
@@ -231,6 +237,7 @@ pub struct Vault {
     mount: String,
     path: String,
     window_start: WindowStart,
+    limit: FetchLimit,
     memory: Mutex<Memory>,
 }
 
@@ -240,6 +247,7 @@ struct Memory {
     values: HashMap<VersionId, Version>,
     /// The newest answer.
     seen: Option<(Progress, Versions)>,
+    last_word: LastWord,
 }
 
 impl Vault {
@@ -251,6 +259,7 @@ impl Vault {
             mount: "secret".to_owned(),
             path: path.into().trim_matches('/').to_owned(),
             window_start: WindowStart::default(),
+            limit: FetchLimit::default(),
             memory: Mutex::default(),
         }
     }
@@ -279,6 +288,17 @@ impl Vault {
     fn error(&self, kind: SourceErrorKind, why: impl fmt::Display) -> SourceError {
         let why = one_line(&why.to_string(), LONGEST);
         SourceError::new(kind, format!("`{}/{}`: {why}", self.mount, self.path))
+    }
+
+    /// What was read before, where this answer is from before that.
+    fn if_behind(&self, progress: &Progress) -> Option<Versions> {
+        let mut memory = self.memory();
+        let Memory {
+            seen, last_word, ..
+        } = &mut *memory;
+        let (seen, versions) = seen.as_ref()?;
+        let is_behind = progress.is_behind(seen);
+        is_behind.then(|| last_word.again(versions, &self.name()))
     }
 
     /// A version's value, from memory where it was read before.
@@ -310,14 +330,16 @@ impl Vault {
         Ok(version)
     }
 
-    async fn beside(&self, named: &Option<Named>) -> Side {
-        match named {
-            Some(named) => self
-                .version(named)
-                .await
-                .map_or_else(Side::Unreadable, Side::Present),
-            None => Side::Absent,
-        }
+    async fn beside(&self, named: &Option<Named>, time: FetchTime) -> Side {
+        let Some(named) = named else {
+            return Side::Absent;
+        };
+        let read = time.side(self.version(named)).await;
+        let read = read.unwrap_or_else(|fault| {
+            let why = format!("version {} {fault}", named.number);
+            Err(self.error(SourceErrorKind::TimedOut, why))
+        });
+        read.map_or_else(Side::Unreadable, Side::Present)
     }
 
     /// Says when previous stopped being current.
@@ -364,32 +386,42 @@ impl ReadAbout {
 
 impl Source for Vault {
     async fn fetch(&self) -> Result<Versions, SourceError> {
+        let time = self.limit.begin();
         let metadata = self.metadata().await?;
         let progress = metadata.progress();
-        if let Some((seen, versions)) = &self.memory().seen
-            && progress.is_behind(seen)
-        {
-            return Ok(versions.clone());
+        if let Some(versions) = self.if_behind(&progress) {
+            return Ok(versions);
         }
+        let now = SystemTime::now();
+        let told = |error: SourceError| match metadata.has_no_previous(now) {
+            true => error.without_previous(self.name()),
+            false => error,
+        };
         let stages = metadata
-            .stages(SystemTime::now())
-            .map_err(|error| self.error(error.kind(), &error))?;
+            .stages(now)
+            .map_err(|error| told(self.error(error.kind(), &error)))?;
         self.memory().values.retain(|id, _| stages.name(id));
         let (current, previous, pending) = tokio::join!(
             self.version(&stages.current),
-            self.beside(&stages.previous),
-            self.beside(&stages.pending),
+            self.beside(&stages.previous, time),
+            self.beside(&stages.pending, time),
         );
-        let mut versions = Versions::new(current?);
+        let mut versions = Versions::new(current.map_err(told)?);
         versions.previous = self.dated(previous, &stages);
         versions.pending = pending;
-        self.memory().seen = Some((progress, versions.clone()));
+        let mut memory = self.memory();
+        memory.seen = Some((progress, versions.clone()));
+        memory.last_word.heard();
         Ok(versions)
     }
 
     /// Never resolves: it renews the token, which may end before the next poll.
     async fn changed(&self) {
         self.client.keep_alive().await;
+    }
+
+    fn set_fetch_limit(&self, limit: Duration) {
+        self.limit.set(limit);
     }
 
     fn name(&self) -> String {
@@ -404,6 +436,7 @@ impl fmt::Debug for Vault {
             mount,
             path,
             window_start,
+            limit: _,
             memory: _,
         } = self;
         f.debug_struct("Vault")

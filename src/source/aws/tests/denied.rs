@@ -93,6 +93,19 @@ async fn a_previous_that_is_current_is_torn() {
     assert_eq!(fake.calls().len(), 9);
 }
 
+/// An operator may move AWSPREVIOUS onto current. `DescribeSecret` shows that as no previous, too.
+#[tokio::test]
+async fn a_previous_that_stays_on_current_is_none() {
+    let fake = start().await;
+    fake.rotate("v2");
+    fake.stage("v3");
+    fake.change(|secret| secret.label(PREVIOUS, "v2"));
+    let versions = source(&fake).fetch().await.unwrap();
+    assert_eq!(ids(&versions), ("v2", None, Some("v3")));
+    assert!(matches!(versions.previous, Side::Absent));
+    assert_eq!(fake.calls().len(), 1 + 2 * 4);
+}
+
 #[tokio::test]
 async fn a_writer_that_never_rests_is_an_error_after_five_readings() {
     let fake = start().await;

@@ -12,6 +12,7 @@ use super::{
     fake::{ARN, Fake, NAME, Reply},
     *,
 };
+use crate::source::aws::labels::{PENDING, PREVIOUS};
 
 const DESCRIBE: &str = "DescribeSecret";
 const GET: &str = "GetSecretValue";
@@ -245,6 +246,72 @@ async fn a_server_that_hangs_holds_nobody_for_ever() {
         );
         tokio::time::resume();
     }
+}
+
+/// Orders that those calls for a value hang which ask for one of these.
+fn hang(fake: &Fake, asked: &'static [&'static str], denied: bool) {
+    fake.order(move |_, call| {
+        let which = call.id.as_deref().or(call.label.as_deref());
+        if which.is_some_and(|which| asked.contains(&which)) {
+            return Some(Reply::Hang);
+        }
+        let denied = denied && call.is_describe();
+        denied.then(|| Reply::error(400, "AccessDeniedException", ""))
+    });
+}
+
+/// What a fetch gives in which some calls hang, and how much of the paused clock it took.
+async fn fetch_in(source: SecretsManager, fake: &Fake, calls: usize) -> (Versions, Duration) {
+    let fetch = tokio::spawn(async move { source.fetch().await });
+    fake.wait_for_calls(calls).await;
+    tokio::time::pause();
+    let start = Instant::now();
+    let versions = fetch.await.unwrap().unwrap();
+    tokio::time::resume();
+    (versions, start.elapsed())
+}
+
+fn timed_out(side: &Side) -> &SourceError {
+    let Side::Unreadable(error) = side else {
+        panic!("{side:?}")
+    };
+    assert_eq!(error.kind(), SourceErrorKind::TimedOut, "{error}");
+    error
+}
+
+/// A side stage never stops a good current, whatever time the keyring gives.
+#[tokio::test]
+async fn a_side_stage_that_hangs_leaves_time_for_current() {
+    for limit in [2, 8, 10] {
+        let fake = Fake::start().await;
+        fake.rotate("v2");
+        hang(&fake, &["v1"], false);
+        let source = source(&fake);
+        let limit = Duration::from_secs(limit);
+        source.set_fetch_limit(limit);
+        let (versions, took) = fetch_in(source, &fake, 3).await;
+        assert_eq!(ids(&versions), ("v2", None, None));
+        let error = timed_out(&versions.previous).to_string();
+        assert!(
+            error.contains("GetSecretValue of `mcp/jwt-secret` version `v1`"),
+            "{error}"
+        );
+        assert!(took < limit.mul_f64(0.6), "{took:?} of {limit:?}");
+    }
+}
+
+#[tokio::test]
+async fn labels_that_hang_leave_time_for_current() {
+    let fake = Fake::start().await;
+    fake.rotate("v2");
+    fake.stage("v3");
+    hang(&fake, &[PREVIOUS, PENDING], true);
+    let source = source(&fake);
+    let (versions, took) = fetch_in(source, &fake, 3).await;
+    assert_eq!(ids(&versions), ("v2", None, None));
+    timed_out(&versions.previous);
+    timed_out(&versions.pending);
+    assert!(took < Duration::from_secs(8), "{took:?}");
 }
 
 #[tokio::test]

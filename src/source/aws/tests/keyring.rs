@@ -6,7 +6,7 @@ use super::{
     fake::{Fake, Reply},
     *,
 };
-use crate::{Keyring, Refreshed};
+use crate::{Keyring, Refreshed, clock::TokioClock, source::aws::labels::PREVIOUS};
 
 async fn keyring(source: SecretsManager) -> Keyring<serde_json::Value> {
     Keyring::builder(source)
@@ -96,6 +96,74 @@ async fn an_old_answer_is_told_as_unchanged() {
     assert!(matches!(told, Refreshed::Unchanged { .. }), "{told:?}");
     assert_eq!(keyring.current()["id"], "v2");
     assert!(keyring.current().previous().is_some());
+}
+
+/// A server that lags for ever, and nobody else answers: what is in use stays, and its age is told.
+#[tokio::test]
+async fn answers_that_stay_old_are_stale_and_those_in_between_are_not() {
+    let fake = Fake::start().await;
+    let mut old = None;
+    fake.change(|secret| old = Some(secret.describe()));
+    let minutes = |n: u64| Duration::from_secs(60 * n);
+    let keyring = Keyring::<serde_json::Value>::builder(source(&fake))
+        .clock(TokioClock::new())
+        .max_staleness(minutes(12))
+        .build()
+        .await
+        .unwrap();
+    fake.rotate("v2");
+    keyring.refresh().await.unwrap();
+    let old = old.unwrap();
+    for lags in [true, false, true, false] {
+        advance(minutes(8)).await;
+        match lags {
+            true => fake.always("DescribeSecret", old.clone()),
+            false => fake.obey_no_more(),
+        }
+        keyring.refresh().await.unwrap();
+        assert!(!keyring.status().is_stale, "{:?}", keyring.status());
+    }
+    fake.always("DescribeSecret", old);
+    advance(minutes(8)).await;
+    keyring.refresh().await.unwrap();
+    assert!(!keyring.status().is_stale);
+    advance(minutes(8)).await;
+    let told = keyring.refresh().await.unwrap();
+    assert!(matches!(told, Refreshed::Unchanged { .. }), "{told:?}");
+    let status = keyring.status();
+    assert!(
+        status.is_stale && status.staleness >= minutes(16),
+        "{status:?}"
+    );
+}
+
+async fn advance(by: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(by).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_withdrawal_does_not_wait_for_a_value_of_current() {
+    let fake = Fake::start().await;
+    let keyring = keyring(source(&fake)).await;
+    fake.rotate("v2");
+    keyring.refresh().await.unwrap();
+    assert!(keyring.current().previous().is_some());
+    // A rotation to a version that cannot be read, as where its KMS key is another.
+    fake.rotate("v3");
+    fake.order(|_, call| {
+        let is_new = call.id.as_deref() == Some("v3");
+        is_new.then(|| Reply::error(400, "AccessDeniedException", ""))
+    });
+    keyring.refresh().await.unwrap_err();
+    assert!(keyring.current().previous().is_some());
+
+    fake.change(|secret| secret.unlabel(PREVIOUS));
+    let error = keyring.refresh().await.unwrap_err();
+    assert!(error.to_string().contains("GetSecretValue"), "{error}");
+    assert!(keyring.current().previous().is_none());
+    assert_eq!(keyring.current()["id"], "v2");
 }
 
 #[tokio::test]

@@ -140,6 +140,29 @@ async fn a_side_stage_that_cannot_be_read_does_not_stop_current() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_side_stage_that_hangs_leaves_time_for_current() {
+    let two = metadata("null", &[(1, LIVE), (2, LIVE)]);
+    let fake = Fake::new()
+        .with("secret/metadata/app", 200, &two)
+        .hang("secret/data/app?version=1")
+        .with("secret/data/app?version=2", 200, &data(2));
+    let source = fake.source().await;
+    let limit = Duration::from_secs(2);
+    source.set_fetch_limit(limit);
+    let answer = tokio::time::timeout(limit, source.fetch()).await;
+    let versions = answer.expect("side stage in its share").unwrap();
+    assert_eq!(versions.current().document(), br#"{"n":2}"#);
+    let crate::source::Side::Unreadable(error) = &versions.previous else {
+        panic!("{versions:?}")
+    };
+    assert_eq!(error.kind(), SourceErrorKind::TimedOut);
+    assert_eq!(
+        error.to_string(),
+        "`secret/app`: version 1 gave no answer within 1s"
+    );
+}
+
 #[tokio::test]
 async fn a_version_deleted_between_the_two_calls_is_told_as_such() {
     let deleted = r#"{"data":{"data":null,"metadata":{"version":1}}}"#;

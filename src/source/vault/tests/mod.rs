@@ -22,6 +22,9 @@ mod stages;
 
 const TOKEN: &str = "the-token-of-the-test";
 
+/// Stands for an answer that never comes.
+const HANG: &[u8] = b"hang";
+
 /// Answers by path, each as it goes over the wire.
 #[derive(Clone, Default)]
 struct Fake(HashMap<String, Vec<u8>>);
@@ -44,6 +47,11 @@ impl Fake {
     fn raw(mut self, path: &str, answer: impl Into<Vec<u8>>) -> Self {
         self.0.insert(path.to_owned(), answer.into());
         self
+    }
+
+    /// This path never answers.
+    fn hang(self, path: &str) -> Self {
+        self.raw(path, HANG)
     }
 
     /// Serves from now on; gives its address.
@@ -97,6 +105,9 @@ async fn answer(stream: TcpStream, fake: Fake) {
     let path = path.strip_prefix("/v1/").unwrap();
     let unknown = b"HTTP/1.1 404 Not Found\r\ncontent-length: 13\r\n\r\n{\"errors\":[]}".to_vec();
     let answer = fake.0.get(path).unwrap_or(&unknown);
+    if answer == HANG {
+        return std::future::pending().await;
+    }
     stream.write_all(answer).await.unwrap();
     stream.shutdown().await.unwrap();
 }

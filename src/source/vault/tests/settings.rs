@@ -18,8 +18,23 @@ fn an_address_that_is_none_is_refused_and_a_password_in_it_not_told() {
     ] {
         assert!(refused(address).contains('`'), "{address}");
     }
-    let told = refused("https://user:hunter2@vault.example");
-    assert!(!told.contains("hunter2"), "{told}");
+    for address in [
+        "https://user:hunter2@vault.example",
+        // What is not encoded ends the host, and the rest is no port.
+        "https://user:hunter2#x@vault.example",
+        "https://user:hunter2?x@vault.example",
+        "https://user:hunter2/x@vault.example",
+        "ftp://user:hunter2@vault.example",
+        "user:hunter2@vault.example:8200",
+        "http://vault.example/?to=user:hunter2@x",
+    ] {
+        let told = refused(address);
+        assert!(!told.contains("hunter2"), "{told}");
+        let builder = VaultClient::builder(address);
+        let told = builder.build().unwrap_err().to_string();
+        assert!(told.contains("a token is missing"), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
     let builder = VaultClient::builder("https://user:hunter2@vault.example");
     assert!(!format!("{builder:?}").contains("hunter2"));
 }

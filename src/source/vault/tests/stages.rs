@@ -145,14 +145,68 @@ async fn a_standby_that_lags_does_not_turn_time_back() {
         .source()
         .await;
     let versions = source.fetch().await.unwrap();
+    let up_to_date = source.client.clone();
     let lagging = Vault {
         client: client(&Fake::new().serve().await),
         memory: source.memory,
         ..Vault::new(&source.client, "app")
     };
+    let hour = Duration::from_secs(3600);
+    for hours in 1..=2 {
+        advance(hour).await;
+        let again = lagging.fetch().await.unwrap();
+        assert_eq!(versions.current().id(), again.current().id());
+        assert_eq!(again.previous().unwrap().document(), br#"{"n":1}"#);
+        // It is as old as the last answer that counted.
+        assert!(again.age >= hour * hours, "{:?}", again.age);
+    }
+    let source = Vault {
+        client: up_to_date,
+        memory: lagging.memory,
+        ..Vault::new(&lagging.client, "app")
+    };
+    let now = source.fetch().await.unwrap();
+    assert_eq!(now.age, Duration::ZERO);
+    let lagging = Vault {
+        client: lagging.client,
+        memory: source.memory,
+        ..Vault::new(&source.client, "app")
+    };
     let again = lagging.fetch().await.unwrap();
-    assert_eq!(versions.current().id(), again.current().id());
-    assert_eq!(again.previous().unwrap().document(), br#"{"n":1}"#);
+    assert!(again.age < hour, "{:?}", again.age);
+}
+
+async fn advance(by: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(by).await;
+    tokio::time::resume();
+}
+
+/// Where current was deleted or cannot be read, its metadata tells of previous all the same.
+#[tokio::test]
+async fn a_withdrawal_does_not_wait_for_a_current_that_can_be_read() {
+    const DESTROYED: (&str, bool) = ("", true);
+    type Versions = &'static [(u64, (&'static str, bool))];
+    let cases: [(&str, Versions, bool); 7] = [
+        ("null", &[(1, LIVE), (2, LIVE)], false),
+        ("null", &[(1, DESTROYED), (2, LIVE)], true),
+        ("null", &[(1, LIVE), (2, DESTROYED)], false),
+        ("null", &[(1, DESTROYED), (2, DESTROYED)], true),
+        (r#"{"pending":"2"}"#, &[(1, LIVE), (2, LIVE)], true),
+        (r#"{"pending":"1,2"}"#, &[(1, LIVE), (2, LIVE)], false),
+        (r#"{"pending":"soon"}"#, &[(1, DESTROYED), (2, LIVE)], false),
+    ];
+    for (pending, versions, is_withdrawal) in cases {
+        let source = Fake::new()
+            .with("secret/metadata/app", 200, &metadata(pending, versions))
+            .with("secret/data/app?version=1", 500, "")
+            .with("secret/data/app?version=2", 500, "")
+            .source()
+            .await;
+        let error = source.fetch().await.unwrap_err();
+        let told = error.withdraws_previous_of(&source.name());
+        assert_eq!(told, is_withdrawal, "{pending} {versions:?}: {error}");
+    }
 }
 
 #[tokio::test]
