@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::uri::{READINGS, readings};
+use super::uri::Meaning;
 use crate::{
     layer::{InvalidScope, is_scope_token},
     mcp::message::Target,
@@ -19,11 +19,22 @@ type Scopes = Box<[Box<str>]>;
 /// [`required_scopes`](crate::JwtRotationLayer) of the token layer; or it is refused, with
 /// [`deny_unlisted`](Self::deny_unlisted).
 ///
-/// Names of tools, prompts and methods are compared byte by byte, as rmcp does. URIs are too, and besides
-/// in a form that takes `file:///public/../private` for `file:///private` (dot segments, percents, `\`,
-/// `//`, the case of scheme and host), and in forms that take what is behind `?` or `#` for more of the path:
-/// a URI needs what any reading of it needs. What no form can tell remains the server's: symbolic links, file
-/// systems that ignore case, a query that is not looked at.
+/// Names of tools, prompts and methods are compared byte by byte, as rmcp does. A URI is too, and needs besides
+/// what any common reading of it needs:
+///
+/// * `file:///public/../private` as `file:///private`: dot segments, percents, `\`, `//`, the case of scheme and
+///   host; and what is behind `?` or `#` as more of the path;
+/// * `file://private/x` as `file:///private/x`, to who takes what is behind the scheme for a path;
+/// * `file://any/private/x` as `file:///private/x`, to who does not look at the host: what a rule without a
+///   host guards is guarded on every host;
+/// * `https://user@h:443/` as `https://h/`.
+///
+/// Where readers may disagree, a URI counts as any of its scheme and needs the scopes of every rule for that:
+/// `..` beside percents, `\`, empty segments, spaces or `:`; and a host of `http`, `https`, `ws`, `wss`, `ftp` or
+/// `file` with letters beyond ASCII or in another notation of a number. Such a host is written `xn--..` by
+/// those who want it taken for itself. What no form can tell remains the server's: symbolic links, file systems
+/// that ignore case or endings, percents that are decoded twice, a scheme of its own that it cuts off or
+/// resolves, a query that is not looked at.
 ///
 /// ```
 /// use tower_secrets::mcp::ScopePolicy;
@@ -63,8 +74,7 @@ struct Resources {
 #[derive(Clone, Debug)]
 struct ResourceRule {
     uri: Box<str>,
-    /// As `readings` has them.
-    readings: [String; READINGS],
+    meaning: Meaning,
     is_prefix: bool,
     scopes: Scopes,
 }
@@ -160,7 +170,7 @@ impl ScopePolicy {
         let scopes = self.checked("resource", uri, scopes);
         self.resources.rules.push(ResourceRule {
             uri: uri.into(),
-            readings: readings(uri),
+            meaning: Meaning::new(uri, !is_prefix),
             is_prefix,
             scopes,
         });
@@ -242,9 +252,21 @@ impl Resources {
         // Each reading by itself: that one is listed does not free the others.
         let written = self.rules.iter().filter(|rule| rule.meets(&rule.uri, uri));
         self.add_all(written, strict, needs);
-        for (at, reading) in readings(uri).iter().enumerate() {
-            let meant = |rule: &&ResourceRule| rule.meets(&rule.readings[at], reading);
+        let asked = Meaning::new(uri, true);
+        for (at, reading) in asked.readings().enumerate() {
+            let meant = |rule: &&ResourceRule| {
+                let mut readings = rule.meaning.readings();
+                readings.nth(at).is_some_and(|it| rule.meets(it, reading))
+            };
             self.add_all(self.rules.iter().filter(meant), strict, needs);
+        }
+        // Who is afraid of more readers than these asks for more, and takes nothing more for listed.
+        let may_be =
+            |rule: &&ResourceRule| rule.meaning.may_be(&asked, |it, uri| rule.meets(it, uri));
+        let feared = self.rules.iter().filter(may_be);
+        feared.for_each(|rule| needs.add(&rule.scopes));
+        if !asked.is_settled {
+            needs.add_others(&self.others, strict);
         }
     }
 
