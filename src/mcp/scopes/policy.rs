@@ -154,8 +154,8 @@ impl ScopePolicy {
     }
 
     /// Refuses, whatever the token grants, tools, prompts and resources that are not listed, and methods
-    /// that are neither listed nor of MCP 2025-11-25 or 2026-07-28 without extensions (`tasks/get` is of
-    /// one). What needs no scope is listed with none: `.tool("time", [])`. Default: they pass.
+    /// (those of notifications too) that are neither listed nor a client's in MCP 2025-11-25 or 2026-07-28
+    /// without extensions (`tasks/get` is of one). What needs no scope is listed with none: `.tool("time", [])`. Default: they pass.
     pub fn deny_unlisted(mut self) -> Self {
         self.deny_unlisted = true;
         self
@@ -325,12 +325,16 @@ fn add(rules: &mut HashMap<Box<str>, Scopes>, name: &str, scopes: Scopes) {
     *all = std::mem::take(all).into_iter().chain(scopes).collect();
 }
 
-/// Those of MCP 2025-11-25 and 2026-07-28 without extensions.
+/// Those of clients in MCP 2025-11-25 and 2026-07-28 without extensions.
 fn is_of_mcp(method: &str) -> bool {
-    const METHODS: [&str; 16] = [
+    const METHODS: [&str; 20] = [
         "completion/complete",
         "initialize",
         "logging/setLevel",
+        "notifications/cancelled",
+        "notifications/initialized",
+        "notifications/progress",
+        "notifications/roots/list_changed",
         "ping",
         "prompts/get",
         "prompts/list",
@@ -345,7 +349,7 @@ fn is_of_mcp(method: &str) -> bool {
         "tools/call",
         "tools/list",
     ];
-    METHODS.contains(&method) || method.starts_with("notifications/")
+    METHODS.contains(&method)
 }
 
 #[cfg(test)]
@@ -448,6 +452,12 @@ mod tests {
         for (method, is_denied) in [
             ("tools/list", false),
             ("notifications/cancelled", false),
+            ("notifications/initialized", false),
+            ("notifications/progress", false),
+            ("notifications/roots/list_changed", false),
+            ("notifications/reindex", true),
+            // A server's.
+            ("notifications/message", true),
             ("tasks/get", false),
             ("tasks/cancel", true),
             ("Tools/call", true),
