@@ -264,6 +264,31 @@ async fn what_the_store_takes_back_ends_what_goes_on_by_memory_alone() {
 }
 
 #[tokio::test]
+async fn what_the_store_takes_back_before_it_was_current_here_is_gone_as_well() {
+    let fleet = Fleet::new().await;
+    fleet.source.stage_pending(bundle("2", "2"));
+    fleet.refresh().await;
+    fleet.hands.advance(HOUR);
+    fleet.source.promote_pending().unwrap();
+    fleet.b.keyring.refresh().await.unwrap();
+    let session = fleet.b.alice().open().await;
+    // A knows the key as pending, and remembers the session.
+    assert_eq!(at(&fleet.a, &session).await, goes_on());
+    let third = || Version::new("3", bundle("3", "3"));
+    fleet.source.set(Versions::new(third()));
+    fleet.refresh().await;
+    assert_eq!(at(&fleet.b, &session).await, GONE);
+    assert_eq!(at(&fleet.a, &session).await, GONE);
+    // What is staged anew opens again what it has bound.
+    let second = Version::new("4", bundle("4", "2"));
+    fleet
+        .source
+        .set(Versions::new(third()).with_pending(second));
+    fleet.a.keyring.refresh().await.unwrap();
+    assert_eq!(at(&fleet.a, &session).await, goes_on());
+}
+
+#[tokio::test]
 async fn an_end_that_the_store_names_ends_what_goes_on_by_memory_alone() {
     let fleet = Fleet::new().await;
     let session = fleet.a.alice().open().await;
