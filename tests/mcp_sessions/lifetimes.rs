@@ -190,6 +190,26 @@ async fn a_key_that_some_replica_may_not_know_seals_nothing_yet() {
     assert_eq!(at(&new, &session).await, GONE);
 }
 
+/// Others have forgotten it meanwhile, as they would a key for tokens.
+#[tokio::test]
+async fn a_key_that_is_staged_again_begins_anew() {
+    let fleet = Fleet::new().await;
+    fleet.source.stage_pending(bundle("2", "2"));
+    fleet.refresh().await;
+    fleet.hands.advance(HOUR);
+    let only_current = Versions::new(Version::new("1", bundle("1", "1")));
+    fleet.source.set(only_current);
+    fleet.refresh().await;
+    fleet.hands.advance(HOUR);
+    fleet.source.rotate(bundle("2", "2"));
+    fleet.a.keyring.refresh().await.unwrap();
+    let at_once = fleet.a.alice().open().await;
+    assert_eq!(at(&fleet.b, &at_once).await, goes_on());
+    let new = Memory::new(bundle("2", "2"));
+    let new = Replica::sharing(&keyring(new, &fleet.hands).await, &fleet.sessions);
+    assert_eq!(at(&new, &at_once).await, GONE);
+}
+
 #[tokio::test]
 async fn a_revoked_version_takes_its_session_key_with_it_at_once() {
     let fleet = Fleet::new().await;

@@ -160,12 +160,12 @@ impl Sessions {
         }
     }
 
-    /// What a key has opened here while it was pending ends when the store takes it back, unless it has become
-    /// current meanwhile.
+    /// What was pending and is no more begins anew when it is back; and what it has opened here ends, unless
+    /// it has become current meanwhile.
     fn unstage_others(&mut self, staged: Option<Identity>) {
         let unstaged = |(identity, _): &(&Identity, &mut Record)| Some(**identity) != staged;
         for (_, record) in self.records.iter_mut().filter(unstaged) {
-            let was_pending = record.pending_since.is_some();
+            let was_pending = record.pending_since.take().is_some();
             record.was_cut |= was_pending && !record.was_current;
         }
     }
