@@ -23,7 +23,7 @@ pub(super) async fn healthz(State(admin): State<Arc<Admin>>) -> Response {
     let ended = admin.rows.iter().find(|row| !row.keyring.is_running());
     match ended {
         None => "ok\n".into_response(),
-        Some(row) => unavailable(row, "is refreshed no more"),
+        Some(row) => unavailable(&admin, row, "is refreshed no more"),
     }
 }
 
@@ -35,12 +35,17 @@ pub(super) async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
     let stale = admin.rows.iter().find(is_stale);
     match stale.filter(|_| admin.unready_when_stale) {
         None => "ok\n".into_response(),
-        Some(row) => unavailable(row, "is stale"),
+        Some(row) => unavailable(&admin, row, "is stale"),
     }
 }
 
-fn unavailable(row: &Row, what: &str) -> Response {
-    let text = format!("{} {what}\n", row.name);
+fn unavailable(admin: &Admin, row: &Row, what: &str) -> Response {
+    // A probe has no token, and a name is behind the guard.
+    let name = match admin.guard {
+        None => &*row.name,
+        Some(_) => "a keyring",
+    };
+    let text = format!("{name} {what}\n");
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 

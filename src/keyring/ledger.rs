@@ -38,7 +38,7 @@ mod revoke;
 use revoke::Revoked;
 
 mod sessions;
-use sessions::{Brought, Sessions};
+use sessions::{Brought, Sessions, Staged};
 
 mod stages;
 pub(crate) use stages::rest_of_window;
@@ -240,7 +240,7 @@ impl<T> Ledger<T> {
         let before = self.current.clone();
         let before_keys = std::mem::take(&mut self.current_keys);
         let keys = Brought::beside(&previous).map(|it| it.ending(previous_ends));
-        let others = (keys, Brought::beside(&pending));
+        let others = (keys, Staged::by(&pending));
         self.sessions
             .take(Brought::by(&current), others, now, events);
         let sessions = takes_back.then(|| self.sessions.withdraw(now));

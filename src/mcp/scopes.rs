@@ -82,6 +82,8 @@ mod judge;
 mod layer;
 mod policy;
 mod uri;
+#[cfg(test)]
+mod uri_tests;
 
 pub use self::{
     future::ScopesFuture,

@@ -71,6 +71,17 @@ async fn the_operator_s_token_and_no_other() {
     }
 }
 
+#[tokio::test]
+async fn who_has_no_token_is_told_no_name() {
+    let (_, keyring) = keyring().await;
+    keyring.shutdown().await;
+    let page = Admin::new().keyring("idp-prod", &keyring);
+    let router = page.bearer_token(TOKEN).unwrap().router();
+    let answer = ask(&router, Method::GET, "/healthz", None).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.body, "a keyring is refreshed no more\n");
+}
+
 fn bearer(keyring: &Keyring<App>, scope: &str) -> String {
     let later = SystemTime::now() + Duration::from_secs(60);
     let claims = RegisteredClaims::new("alice").expires_at(later);

@@ -190,6 +190,26 @@ async fn a_key_that_some_replica_may_not_know_seals_nothing_yet() {
     assert_eq!(at(&new, &session).await, GONE);
 }
 
+/// Others have forgotten it meanwhile, as they would a key for tokens.
+#[tokio::test]
+async fn a_key_that_is_staged_again_begins_anew() {
+    let fleet = Fleet::new().await;
+    fleet.source.stage_pending(bundle("2", "2"));
+    fleet.refresh().await;
+    fleet.hands.advance(HOUR);
+    let only_current = Versions::new(Version::new("1", bundle("1", "1")));
+    fleet.source.set(only_current);
+    fleet.refresh().await;
+    fleet.hands.advance(HOUR);
+    fleet.source.rotate(bundle("2", "2"));
+    fleet.a.keyring.refresh().await.unwrap();
+    let at_once = fleet.a.alice().open().await;
+    assert_eq!(at(&fleet.b, &at_once).await, goes_on());
+    let new = Memory::new(bundle("2", "2"));
+    let new = Replica::sharing(&keyring(new, &fleet.hands).await, &fleet.sessions);
+    assert_eq!(at(&new, &at_once).await, GONE);
+}
+
 #[tokio::test]
 async fn a_revoked_version_takes_its_session_key_with_it_at_once() {
     let fleet = Fleet::new().await;
@@ -261,6 +281,31 @@ async fn what_the_store_takes_back_ends_what_goes_on_by_memory_alone() {
     fleet.source.drop_previous();
     fleet.refresh().await;
     assert_eq!(at(&fleet.a, &session).await, GONE);
+}
+
+#[tokio::test]
+async fn what_the_store_takes_back_before_it_was_current_here_is_gone_as_well() {
+    let fleet = Fleet::new().await;
+    fleet.source.stage_pending(bundle("2", "2"));
+    fleet.refresh().await;
+    fleet.hands.advance(HOUR);
+    fleet.source.promote_pending().unwrap();
+    fleet.b.keyring.refresh().await.unwrap();
+    let session = fleet.b.alice().open().await;
+    // A knows the key as pending, and remembers the session.
+    assert_eq!(at(&fleet.a, &session).await, goes_on());
+    let third = || Version::new("3", bundle("3", "3"));
+    fleet.source.set(Versions::new(third()));
+    fleet.refresh().await;
+    assert_eq!(at(&fleet.b, &session).await, GONE);
+    assert_eq!(at(&fleet.a, &session).await, GONE);
+    // What is staged anew opens again what it has bound.
+    let second = Version::new("4", bundle("4", "2"));
+    fleet
+        .source
+        .set(Versions::new(third()).with_pending(second));
+    fleet.a.keyring.refresh().await.unwrap();
+    assert_eq!(at(&fleet.a, &session).await, goes_on());
 }
 
 #[tokio::test]

@@ -89,10 +89,30 @@ impl Brought {
         self
     }
 
+    fn identity(&self) -> Option<Identity> {
+        self.key.as_ref().map(|key| *key.identity())
+    }
+
     pub(super) fn beside<T>(stage: &Beside<T>) -> Option<Self> {
         match stage {
             Beside::Proved(version) => Some(Self::by(version)),
             Beside::Absent | Beside::Unusable | Beside::Stageless { .. } => None,
+        }
+    }
+}
+
+/// What the pending stage says.
+pub(super) enum Staged {
+    Known(Option<Brought>),
+    /// There is one that cannot be read: it takes nothing back.
+    Unknown,
+}
+
+impl Staged {
+    pub(super) fn by<T>(stage: &Beside<T>) -> Self {
+        match stage {
+            Beside::Unusable => Self::Unknown,
+            _ => Self::Known(Brought::beside(stage)),
         }
     }
 }
@@ -113,7 +133,7 @@ impl Sessions {
     pub(super) fn take(
         &mut self,
         current: Brought,
-        (previous, pending): (Option<Brought>, Option<Brought>),
+        (previous, pending): (Option<Brought>, Staged),
         now: Now,
         events: &mut Vec<Event>,
     ) {
@@ -128,7 +148,26 @@ impl Sessions {
             self.enter_window(previous, now);
         }
         self.cap(now, events);
-        self.pending = pending.and_then(|pending| self.entered_pending(pending, now));
+        match pending {
+            Staged::Unknown => {
+                self.pending = self.pending.take().filter(|it| !is(&self.current, it))
+            }
+            Staged::Known(pending) => {
+                let staged = pending.as_ref().and_then(Brought::identity);
+                self.pending = pending.and_then(|pending| self.entered_pending(pending, now));
+                self.unstage_others(staged);
+            }
+        }
+    }
+
+    /// What was pending and is no more begins anew when it is back; and what it has opened here ends, unless
+    /// it has become current meanwhile.
+    fn unstage_others(&mut self, staged: Option<Identity>) {
+        let unstaged = |(identity, _): &(&Identity, &mut Record)| Some(**identity) != staged;
+        for (_, record) in self.records.iter_mut().filter(unstaged) {
+            let was_pending = record.pending_since.take().is_some();
+            record.was_cut |= was_pending && !record.was_current;
+        }
     }
 
     fn install_current(&mut self, current: Brought, before: &Option<RingKey>, now: Now) {
@@ -171,6 +210,7 @@ impl Sessions {
         if !std::mem::replace(&mut record.was_current, true) {
             // It was pending here and current in between, unseen: that deadline is void.
             record.trust.reopen();
+            record.was_cut = false;
         }
         if record.trust.remaining(now).is_none() {
             let rest = rest_of_window(window, previous.replaced_at, now);
@@ -205,6 +245,7 @@ impl Sessions {
         }
         record.trust.end_after(now, max_pending);
         record.pending_since.get_or_insert(now.mono);
+        record.was_cut = false;
         Some(RingKey {
             trust: record.trust.clone(),
             key,

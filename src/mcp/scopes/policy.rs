@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::uri::{READINGS, readings};
+use super::uri::Meaning;
 use crate::{
     layer::{InvalidScope, is_scope_token},
     mcp::message::Target,
@@ -19,11 +19,22 @@ type Scopes = Box<[Box<str>]>;
 /// [`required_scopes`](crate::JwtRotationLayer) of the token layer; or it is refused, with
 /// [`deny_unlisted`](Self::deny_unlisted).
 ///
-/// Names of tools, prompts and methods are compared byte by byte, as rmcp does. URIs are too, and besides
-/// in a form that takes `file:///public/../private` for `file:///private` (dot segments, percents, `\`,
-/// `//`, the case of scheme and host), and in forms that take what is behind `?` or `#` for more of the path:
-/// a URI needs what any reading of it needs. What no form can tell remains the server's: symbolic links, file
-/// systems that ignore case, a query that is not looked at.
+/// Names of tools, prompts and methods are compared byte by byte, as rmcp does. A URI is too, and needs besides
+/// what any common reading of it needs:
+///
+/// * `file:///public/../private` as `file:///private`: dot segments, percents, `\`, `//`, the case of scheme and
+///   host; and what is behind `?` or `#` as more of the path;
+/// * `file://private/x` as `file:///private/x`, to who takes what is behind the scheme for a path;
+/// * `file://any/private/x` as `file:///private/x`, to who does not look at the host: what a rule without a
+///   host guards is guarded on every host;
+/// * `https://user@h:443/` as `https://h/`.
+///
+/// Where readers may disagree, a URI counts as any of its scheme and needs the scopes of every rule for that:
+/// `..` beside percents, `\`, empty segments, spaces or `:`; and a host of `http`, `https`, `ws`, `wss`, `ftp` or
+/// `file` with letters beyond ASCII or in another notation of a number. Such a host is written `xn--..` by
+/// those who want it taken for itself. What no form can tell remains the server's: symbolic links, file systems
+/// that ignore case or endings, percents that are decoded twice, a scheme of its own that it cuts off or
+/// resolves, a query that is not looked at.
 ///
 /// ```
 /// use tower_secrets::mcp::ScopePolicy;
@@ -63,8 +74,7 @@ struct Resources {
 #[derive(Clone, Debug)]
 struct ResourceRule {
     uri: Box<str>,
-    /// As `readings` has them.
-    readings: [String; READINGS],
+    meaning: Meaning,
     is_prefix: bool,
     scopes: Scopes,
 }
@@ -144,8 +154,8 @@ impl ScopePolicy {
     }
 
     /// Refuses, whatever the token grants, tools, prompts and resources that are not listed, and methods
-    /// that are neither listed nor of MCP 2025-11-25 or 2026-07-28 without extensions (`tasks/get` is of
-    /// one). What needs no scope is listed with none: `.tool("time", [])`. Default: they pass.
+    /// (those of notifications too) that are neither listed nor a client's in MCP 2025-11-25 or 2026-07-28
+    /// without extensions (`tasks/get` is of one). What needs no scope is listed with none: `.tool("time", [])`. Default: they pass.
     pub fn deny_unlisted(mut self) -> Self {
         self.deny_unlisted = true;
         self
@@ -160,7 +170,7 @@ impl ScopePolicy {
         let scopes = self.checked("resource", uri, scopes);
         self.resources.rules.push(ResourceRule {
             uri: uri.into(),
-            readings: readings(uri),
+            meaning: Meaning::new(uri, !is_prefix),
             is_prefix,
             scopes,
         });
@@ -242,9 +252,21 @@ impl Resources {
         // Each reading by itself: that one is listed does not free the others.
         let written = self.rules.iter().filter(|rule| rule.meets(&rule.uri, uri));
         self.add_all(written, strict, needs);
-        for (at, reading) in readings(uri).iter().enumerate() {
-            let meant = |rule: &&ResourceRule| rule.meets(&rule.readings[at], reading);
+        let asked = Meaning::new(uri, true);
+        for (at, reading) in asked.readings().enumerate() {
+            let meant = |rule: &&ResourceRule| {
+                let mut readings = rule.meaning.readings();
+                readings.nth(at).is_some_and(|it| rule.meets(it, reading))
+            };
             self.add_all(self.rules.iter().filter(meant), strict, needs);
+        }
+        // Who is afraid of more readers than these asks for more, and takes nothing more for listed.
+        let may_be =
+            |rule: &&ResourceRule| rule.meaning.may_be(&asked, |it, uri| rule.meets(it, uri));
+        let feared = self.rules.iter().filter(may_be);
+        feared.for_each(|rule| needs.add(&rule.scopes));
+        if !asked.is_settled {
+            needs.add_others(&self.others, strict);
         }
     }
 
@@ -303,12 +325,16 @@ fn add(rules: &mut HashMap<Box<str>, Scopes>, name: &str, scopes: Scopes) {
     *all = std::mem::take(all).into_iter().chain(scopes).collect();
 }
 
-/// Those of MCP 2025-11-25 and 2026-07-28 without extensions.
+/// Those of clients in MCP 2025-11-25 and 2026-07-28 without extensions.
 fn is_of_mcp(method: &str) -> bool {
-    const METHODS: [&str; 16] = [
+    const METHODS: [&str; 20] = [
         "completion/complete",
         "initialize",
         "logging/setLevel",
+        "notifications/cancelled",
+        "notifications/initialized",
+        "notifications/progress",
+        "notifications/roots/list_changed",
         "ping",
         "prompts/get",
         "prompts/list",
@@ -323,7 +349,7 @@ fn is_of_mcp(method: &str) -> bool {
         "tools/call",
         "tools/list",
     ];
-    METHODS.contains(&method) || method.starts_with("notifications/")
+    METHODS.contains(&method)
 }
 
 #[cfg(test)]
@@ -426,6 +452,12 @@ mod tests {
         for (method, is_denied) in [
             ("tools/list", false),
             ("notifications/cancelled", false),
+            ("notifications/initialized", false),
+            ("notifications/progress", false),
+            ("notifications/roots/list_changed", false),
+            ("notifications/reindex", true),
+            // A server's.
+            ("notifications/message", true),
             ("tasks/get", false),
             ("tasks/cancel", true),
             ("Tools/call", true),

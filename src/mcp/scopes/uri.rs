@@ -1,53 +1,205 @@
 //! What a resource's URI may come to mean to the server that reads it.
 
-/// How many readings of a URI there are.
-pub(super) const READINGS: usize = 3;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// The forms of a URI as those take it who know queries and no fragments, fragments and no queries, or
-/// neither: to a reader that opens a file, `?` and `#` are letters of its name. Who knows both takes it as
-/// one of the first two do, as far as the path goes.
-pub(super) fn readings(uri: &str) -> [String; READINGS] {
-    [&['?'][..], &['#'], &[]].map(|marks| canonical(uri, marks))
+/// What ends the path for those who know queries and no fragments, fragments and no queries, or neither:
+/// to a reader that opens a file, `?` and `#` are letters of its name. Who knows both takes it as one of the
+/// first two do, as far as the path goes.
+const MARKS: [&[char]; 3] = [&['?'], &['#'], &[]];
+
+/// A URI as those take it who read it.
+///
+/// Its forms are the same for URIs which common readers take for the same resource: those that remove
+/// dot segments and decode percents (RFC 3986, section 6.2.2), that take `\` for `/` and drop tabs and line
+/// ends (WHATWG URL), or that open a file, where `//` is `/`. They are for comparing alone, and merge more
+/// than any one reader does: who asks for more because of it errs on the safe side.
+#[derive(Clone, Debug)]
+pub(super) struct Meaning {
+    scheme: String,
+    /// With each of the marks.
+    forms: [Forms; MARKS.len()],
+    /// Whether readers make no more of it than that.
+    pub(super) is_settled: bool,
+    /// Whether its host may stand for one in letters beyond ASCII.
+    is_punycode: bool,
 }
 
-/// A form that is the same for URIs which common readers take for the same resource: those that remove
-/// dot segments and decode percents before or after (RFC 3986, section 6.2.2), that take `\` for `/` and
-/// drop tabs and line ends (WHATWG URL), or that open a file, where `//` is `/`.
-///
-/// It is for comparing alone, and merges more than any one reader does: who asks for more because of it
-/// errs on the safe side. What one of the marks begins, such as a query, is kept as it is.
-fn canonical(uri: &str, marks: &[char]) -> String {
-    let uri: String = uri
-        .trim_matches(|c: char| c <= ' ')
-        .chars()
-        .filter(|c| !matches!(c, '\t' | '\n' | '\r'))
-        .collect();
-    let (uri, query) = split_before(&uri, marks);
-    let (scheme, rest) = match uri.split_once(':') {
-        Some((scheme, rest)) => (scheme.to_ascii_lowercase(), decode(rest)),
-        None => (String::new(), decode(uri)),
-    };
-    let (mut authority, mut path) = match rest.strip_prefix("//") {
-        Some(rest) => {
-            let (authority, path) = split_before(rest, &['/']);
-            (Some(authority.to_lowercase()), path)
+#[derive(Clone, Debug)]
+struct Forms {
+    /// With a host, as a URI has it.
+    located: String,
+    /// To who takes all that is behind the scheme for a path, such as `file://a/b` for `/a/b`.
+    opened: String,
+    /// To who looks at the path alone, and takes what has no scheme for a file.
+    hostless: String,
+}
+
+impl Meaning {
+    /// Nothing follows what is whole, as it may follow a prefix.
+    pub(super) fn new(uri: &str, is_whole: bool) -> Self {
+        let uri = uri.trim_matches(|c: char| c <= ' ');
+        let has_space = uri.contains(|c: char| c <= ' ');
+        let uri = uri.replace(['\t', '\n', '\r'], "");
+        let (scheme, rest) = match uri.split_once(':') {
+            Some((scheme, rest)) if is_scheme(scheme) => (scheme.to_ascii_lowercase(), rest),
+            _ => (String::new(), &*uri),
+        };
+        // As they are written, which is where readers part.
+        let parts = split_authority(&scheme, rest, &['/', '?', '#']);
+        let (authority, path) = parts.unwrap_or(("", rest));
+        Self {
+            forms: MARKS.map(|marks| Forms::new(&scheme, rest, marks, is_whole)),
+            is_settled: is_plain_authority(&scheme, authority)
+                && is_plain_path(&scheme, path, has_space),
+            is_punycode: authority.to_ascii_lowercase().contains("xn--"),
+            scheme,
         }
-        None => (None, &*rest),
+    }
+
+    /// What it is to common readers; those of two are to be compared in this order.
+    pub(super) fn readings(&self) -> impl Iterator<Item = &str> {
+        let forms = self.forms.iter();
+        forms.flat_map(|forms| [&*forms.located, &*forms.opened])
+    }
+
+    /// Whether somebody may take the other for this who reads it in yet another way.
+    pub(super) fn may_be(&self, other: &Self, meets: impl Fn(&str, &str) -> bool) -> bool {
+        let is_of_scheme = other.scheme.is_empty() || self.scheme == other.scheme;
+        let is_unknown = !other.is_settled || (!self.is_settled && other.is_punycode);
+        let mut forms = self.forms.iter().zip(&other.forms);
+        is_of_scheme && is_unknown
+            || forms.any(|(own, other)| {
+                meets(&own.located, &other.opened) || meets(&own.located, &other.hostless)
+            })
+    }
+}
+
+impl Forms {
+    fn new(scheme: &str, rest: &str, marks: &[char], is_whole: bool) -> Self {
+        let (rest, query) = split_before(rest, marks);
+        let rest = decode(rest);
+        let parts = split_authority(scheme, &rest, &['/']);
+        let (authority, path) = parts.unwrap_or(("", &rest));
+        // RFC 8089: of a file, no authority, an empty one and `localhost` are the same; and its path is
+        // absolute.
+        let is_file = scheme == "file";
+        let host = host(scheme, authority);
+        let host = if is_file && host == "localhost" {
+            ""
+        } else {
+            &*host
+        };
+        let slashes = if is_file || parts.is_some() { "//" } else { "" };
+        let is_root = path.is_empty() && is_whole && is_of_web(scheme);
+        let form = |start: String, path, is_absolute| {
+            let mut form = start;
+            push_path(&mut form, path, is_absolute);
+            form + query
+        };
+        let file = if scheme.is_empty() { "file" } else { scheme };
+        Self {
+            located: form(
+                format!("{scheme}:{slashes}{host}"),
+                path,
+                is_file || is_root || path.starts_with('/'),
+            ),
+            opened: form(format!("{file}://"), &rest, true),
+            hostless: form(format!("{file}://"), path, true),
+        }
+    }
+}
+
+/// RFC 3986, section 3.1. What has none may have a `:` in its path.
+fn is_scheme(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(is_part)
+}
+
+/// Those of WHATWG URL that always have a host, behind any number of slashes.
+fn is_of_web(scheme: &str) -> bool {
+    matches!(scheme, "http" | "https" | "ws" | "wss" | "ftp")
+}
+
+fn split_authority<'a>(scheme: &str, rest: &'a str, ends: &[char]) -> Option<(&'a str, &'a str)> {
+    let behind = if is_of_web(scheme) {
+        rest.trim_start_matches(['/', '\\'])
+    } else {
+        rest.strip_prefix("//")?
     };
-    if scheme == "file" {
-        // RFC 8089: no authority, an empty one and `localhost` are the same; and the path is absolute.
-        let local = authority.filter(|host| host != "localhost");
-        authority = Some(local.unwrap_or_default());
-        path = path.trim_start_matches('/');
+    Some(split_before(behind, ends))
+}
+
+/// Without what it leads to the same host with: a user, the port of the scheme, the dot of the root.
+fn host(scheme: &str, authority: &str) -> String {
+    let (name, port) = name_and_port(authority);
+    let name = name.strip_suffix('.').unwrap_or(name).to_lowercase();
+    match (scheme, port.trim_start_matches('0')) {
+        (_, "") | ("http" | "ws", "80") | ("https" | "wss", "443") | ("ftp", "21") => name,
+        (_, port) => format!("{name}:{port}"),
     }
-    let mut form = format!("{scheme}:");
-    if let Some(authority) = &authority {
-        form.extend(["//", authority]);
+}
+
+fn name_and_port(authority: &str) -> (&str, &str) {
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    match host.rsplit_once(':') {
+        Some((name, port)) if is_number(port) => (name, port),
+        _ => (host, ""),
     }
-    let absolute = scheme == "file" || path.starts_with('/');
-    push_path(&mut form, path, absolute);
-    form.push_str(query);
-    form
+}
+
+/// Whether all readers find the same host in it, and none maps that to another.
+fn is_plain_authority(scheme: &str, authority: &str) -> bool {
+    let count = |text: &str, it: char| text.matches(it).count();
+    let decoded = decode(authority);
+    if decoded.contains('/')
+        || ['@', ':']
+            .iter()
+            .any(|it| count(&decoded, *it) != count(authority, *it))
+    {
+        return false;
+    }
+    // UTS 46 makes one name of others, and numbers are addresses. Of other schemes a host is a text.
+    let is_mapped = is_of_web(scheme) || scheme == "file";
+    let (name, _) = name_and_port(authority);
+    !is_mapped || is_plain_address(name) || is_plain_name(name)
+}
+
+fn is_plain_name(name: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    let last = name
+        .trim_end_matches('.')
+        .rsplit('.')
+        .next()
+        .unwrap_or_default();
+    let may_be_address = last.starts_with(|c: char| c.is_ascii_digit());
+    name.chars().all(is_part) && !may_be_address
+}
+
+/// One of IPv6 with dots has two usual notations.
+fn is_plain_address(name: &str) -> bool {
+    match name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+    {
+        Some(name) => {
+            let is_as_written = |it: Ipv6Addr| it.to_string() == name && !name.contains('.');
+            name.parse().is_ok_and(is_as_written)
+        }
+        None => name.parse::<Ipv4Addr>().is_ok(),
+    }
+}
+
+/// Whether all readers go back equally far: how a percent, `\`, an empty segment or a drive is taken decides
+/// where `..` leads.
+fn is_plain_path(scheme: &str, path: &str, has_space: bool) -> bool {
+    let is_drive = scheme == "file" && path.contains('|');
+    let is_odd = has_space || path.contains("//") || path.contains(['%', '\\', ':']);
+    let goes_back = || decode(path).split(['/', '?', '#']).any(|it| it == "..");
+    !is_drive && !(is_odd && goes_back())
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Without `.`, `..` and empty segments, but for an empty one at the end.
@@ -105,8 +257,8 @@ mod tests {
     use super::*;
 
     fn canonical(uri: &str) -> String {
-        let [_, _, whole] = readings(uri);
-        whole
+        let [_, _, unmarked] = Meaning::new(uri, true).forms;
+        unmarked.located
     }
 
     #[test]
@@ -171,7 +323,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_has_its_forms(uri in ".{0,40}") {
-            readings(&uri);
+            let meaning = Meaning::new(&uri, true);
+            prop_assert_eq!(meaning.readings().count(), 2 * MARKS.len());
         }
 
         #[test]

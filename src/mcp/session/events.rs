@@ -113,9 +113,14 @@ enum Line {
     Start(Vec<u8>),
     /// In one that is no id.
     Other,
+    /// In an id that nobody could send back.
+    TooLong,
 }
 
 const ID: &[u8] = b"id:";
+
+/// A client sends an id back in a header, which is shorter.
+pub(super) const MAX_ID_LINE: usize = 16 * 1024;
 
 impl EventIds {
     fn bind_in(&mut self, data: Bytes) -> Bytes {
@@ -127,17 +132,21 @@ impl EventIds {
             let ends = piece.last().is_some_and(|byte| is_line_end(*byte));
             match &mut self.line {
                 Line::Other => out.extend(piece),
+                Line::TooLong => out.extend(piece.last().filter(|_| ends)),
                 Line::Start(line) => {
                     line.extend(piece);
-                    if may_be_id(line) {
-                        if ends {
-                            let line = std::mem::take(line);
-                            self.bind_line(&line, &mut out);
-                        }
-                        continue;
+                    if !may_be_id(line) {
+                        out.append(line);
+                        self.line = Line::Other;
+                    } else if line.len() > MAX_ID_LINE {
+                        // A comment in its place, for an empty line would end the event.
+                        out.push(b':');
+                        out.extend(piece.last().filter(|_| ends));
+                        self.line = Line::TooLong;
+                    } else if ends {
+                        let line = std::mem::take(line);
+                        self.bind_line(&line, &mut out);
                     }
-                    out.append(line);
-                    self.line = Line::Other;
                 }
             }
             if ends {
@@ -149,7 +158,11 @@ impl EventIds {
 
     /// Whether a line of this piece may be an id; most are none, and pass as they are.
     fn concerns(&mut self, data: &[u8]) -> bool {
-        let held = matches!(&self.line, Line::Start(line) if !line.is_empty());
+        let held = match &self.line {
+            Line::Start(line) => !line.is_empty(),
+            Line::TooLong => true,
+            Line::Other => false,
+        };
         let in_line = matches!(self.line, Line::Other);
         let mut starts = memchr::memchr2_iter(b'\n', b'\r', data)
             .map(|at| at + 1)
@@ -235,6 +248,28 @@ mod tests {
             assert_eq!(opened(&events, &out), stream, "{size}");
             assert!(!out.windows(6).any(|it| it == b"id: 1\n"), "{size}");
         }
+    }
+
+    #[test]
+    fn an_id_that_fits_no_header_is_not_held() {
+        let mut events = events();
+        let mut out = events.bind_in(Bytes::from_static(b"id:")).to_vec();
+        for _ in 0..1024 {
+            out.extend(events.bind_in(Bytes::from(vec![b'x'; 1024])));
+            let held = match &events.line {
+                Line::Start(line) => line.capacity(),
+                Line::Other | Line::TooLong => 0,
+            };
+            assert!(held <= 2 * MAX_ID_LINE, "{held}");
+        }
+        out.extend(events.bind_in(Bytes::from_static(b"\ndata: one\n\nid: 2\ndata: two\n\n")));
+        assert_eq!(
+            opened(&events, &out),
+            ":\ndata: one\n\nid: 2\ndata: two\n\n"
+        );
+        // In one piece too.
+        let long = format!("id: {}\ndata: three\n\n", "x".repeat(1024 * 1024));
+        assert_eq!(events.bind_in(long.into()), ":\ndata: three\n\n");
     }
 
     #[test]

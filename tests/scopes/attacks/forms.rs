@@ -381,6 +381,48 @@ pub(super) fn by_other_methods() -> Vec<Attack> {
             works_bare: EVERYWHERE,
         },
         Attack {
+            what: "reading, the folder where a host belongs",
+            message: Message::v2025("resources/read", json!({ "uri": "file://private/secret" })),
+            status: [403; 3],
+            works_bare: EVERYWHERE,
+        },
+        Attack {
+            what: "reading, a way back from the host",
+            message: Message::v2025(
+                "resources/read",
+                json!({ "uri": "file://public/../private/secret" }),
+            ),
+            status: [403; 3],
+            works_bare: EVERYWHERE,
+        },
+        Attack {
+            what: "reading, on a host that is not looked at",
+            message: Message::v2025(
+                "resources/read",
+                json!({ "uri": "file://x/private/secret" }),
+            ),
+            status: [403; 3],
+            works_bare: EVERYWHERE,
+        },
+        Attack {
+            what: "reading, on a host that is mapped to localhost",
+            message: Message::v2025(
+                "resources/read",
+                json!({ "uri": "file://loC\u{1d400}\u{1d40b}host/private/secret" }),
+            ),
+            status: [403; 3],
+            works_bare: EVERYWHERE,
+        },
+        Attack {
+            what: "reading, a way back over a slash that is encoded",
+            message: Message::v2025(
+                "resources/read",
+                json!({ "uri": "file:///x%2Fy/../private/secret" }),
+            ),
+            status: [403; 3],
+            works_bare: EVERYWHERE,
+        },
+        Attack {
             what: "reading, by another spelling of the URI",
             message: Message::v2026(
                 "resources/read",
