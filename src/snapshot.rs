@@ -107,6 +107,19 @@ impl Trust {
         self.changed.notify_waiters();
     }
 
+    /// Ends it for all that rest on it. What comes back is for its next time, and no longer than this was.
+    pub(crate) fn take_back(&self, now: Now) -> Arc<Self> {
+        let next = Self::open();
+        if let Some(rest) = self.remaining(now) {
+            next.end_after(now, rest);
+        }
+        if self.is_revoked() {
+            next.revoke();
+        }
+        self.end_after(now, Duration::ZERO);
+        next
+    }
+
     /// The store made it current again: the deadline of its earlier replacement is void.
     pub(crate) fn reopen(&self) {
         self.deadline_mono.store(NEVER, Ordering::Release);

@@ -241,7 +241,14 @@ async fn what_came_back_is_not_replaced_and_the_memory_is_bounded() {
     let not_before = newest.replaced_at.unwrap() + OVERLAP;
     assert_eq!(newest.revoke_upstream_not_before, Some(not_before));
     assert!(status.replaced.iter().all(|it| it.id != status.current.id));
-    // What is held is not forgotten, however long ago it was.
+    // What is held is not forgotten, however long ago it was, nor is it safe to revoke.
+    tokio::time::advance(2 * OVERLAP).await;
+    let reasons = keyring.status().safe_to_revoke().unwrap_err();
+    let in_use = NotSafe::InUse {
+        version: held.version().clone(),
+        in_use: InUse::Held { holders: 1 },
+    };
+    assert!(reasons.contains(&in_use), "{reasons:?}");
     for key in 100..1200 {
         rotate(&store, &keyring, key).await;
     }

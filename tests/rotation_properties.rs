@@ -54,6 +54,7 @@ enum Act {
     RotateBad,
     StagePending,
     PromotePending,
+    DropPending,
     /// The breach: the store no longer vouches for previous.
     DropPrevious,
     /// The store fails this many times.
@@ -73,6 +74,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         1 => Just(Act::RotateBad),
         1 => Just(Act::StagePending),
         2 => Just(Act::PromotePending),
+        1 => Just(Act::DropPending),
         1 => Just(Act::DropPrevious),
         1 => (1..4usize).prop_map(Act::Fail),
         6 => Just(Act::Refresh),
@@ -153,7 +155,15 @@ impl Model {
 
     /// The process has read the store.
     fn read(&mut self, now: Instant) {
+        // What the store takes back does not wait for a good current: previous, and pending unless it may
+        // have come into use meanwhile.
         if !self.current.good {
+            let is_known = |it: Edition| {
+                it.number == self.seen.number || Some(it.number) == self.seen_previous
+            };
+            if self.pending.is_none() && self.previous.is_none_or(is_known) {
+                self.staged = None;
+            }
             if self.previous.is_none() {
                 self.replaced = None;
                 self.seen_previous = None;
@@ -276,6 +286,10 @@ impl Run {
                     model.rotate(next);
                     self.store.promote_pending().unwrap();
                 }
+            }
+            Act::DropPending => {
+                model.pending = None;
+                self.store.drop_pending();
             }
             Act::DropPrevious => {
                 model.previous = None;

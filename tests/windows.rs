@@ -165,6 +165,27 @@ async fn two_rotations_within_one_poll_trust_the_key_between() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_the_named_previous_is_over_no_older_key_takes_its_window() {
+    let over = SystemTime::now() - 2 * WINDOW;
+    let second = || Version::new("second", doc(2));
+    for second in [
+        second().with_replaced_at(over),
+        second().with_not_after(over),
+    ] {
+        let world = World::new(Memory::new(doc(1))).await;
+        let mut events = world.keyring.subscribe();
+        let first = token(&world.keyring.signer());
+        let third = Versions::new(Version::new("third", doc(3))).with_previous(second);
+        world.store.set(third);
+        world.keyring.refresh().await.unwrap();
+        assert_eq!(world.ask(&first).await, REFUSED);
+        assert_eq!(cut_short(&mut events).await, VersionId::new("1"));
+        let newest = token(&world.keyring.signer());
+        assert_eq!(world.ask(&newest).await, Ok(Stage::Current));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_label_moved_to_and_fro_refuses_neither_key_and_lengthens_no_window() {
     let version = |key: u32| Version::new(key.to_string(), doc(key));
     let view = |current, previous| Versions::new(version(current)).with_previous(version(previous));
@@ -269,6 +290,55 @@ async fn a_previous_key_that_was_never_seen_has_what_is_left_of_its_window() {
     assert_eq!(world.ask(&missed).await, Ok(Stage::Previous));
     tokio::time::advance(4 * SECOND).await;
     assert_eq!(world.ask(&missed).await, REFUSED);
+}
+
+/// The token of a key that is pending here.
+async fn with_pending() -> (World, String) {
+    let issuer = World::new(Memory::new(doc(2))).await;
+    let world = World::new(Memory::new(doc(1))).await;
+    let staged = token(&issuer.keyring.signer());
+    world.store.stage_pending(doc(2));
+    world.keyring.refresh().await.unwrap();
+    assert_eq!(world.ask(&staged).await, Ok(Stage::Pending));
+    (world, staged)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pending_key_that_was_taken_back_does_not_wait_for_a_good_current() {
+    let (world, leaked) = with_pending().await;
+    world.store.drop_pending();
+    let view = world.store.fetch().await.unwrap();
+    world.store.rotate("[]");
+    world.keyring.refresh().await.unwrap_err();
+    assert_eq!(world.ask(&leaked).await, REFUSED);
+    assert!(world.keyring.status().pending.is_none());
+    // It may be staged again, beside the current that is in use.
+    let again = Version::new("again", doc(2));
+    world.store.set(view.with_pending(again));
+    world.keyring.refresh().await.unwrap();
+    assert_eq!(world.ask(&leaked).await, Ok(Stage::Pending));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pending_key_that_came_into_use_stays_though_it_is_refused_here() {
+    let (world, of_others) = with_pending().await;
+    let pending = world.keyring.status().pending.unwrap().id;
+    let flipped = Versions::new(Version::new(pending.clone(), "[]"));
+    let replaced =
+        Versions::new(Version::new("next", "[]")).with_previous(Version::new(pending, doc(2)));
+    for view in [flipped, replaced] {
+        world.store.set(view);
+        world.keyring.refresh().await.unwrap_err();
+        assert_eq!(world.ask(&of_others).await, Ok(Stage::Pending));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pending_version_that_cannot_be_used_takes_the_place_of_the_one_before() {
+    let (world, leaked) = with_pending().await;
+    world.store.stage_pending("[]");
+    world.keyring.refresh().await.unwrap();
+    assert_eq!(world.ask(&leaked).await, REFUSED);
 }
 
 #[tokio::test(start_paused = true)]
@@ -450,6 +520,22 @@ async fn a_key_stays_revoked_until_every_version_that_was_revoked_with_it_is_res
     assert_eq!(world.ask(&token).await, REFUSED);
     assert!(world.keyring.restore(&first));
     assert_eq!(world.ask(&token).await, REFUSED);
+    assert!(world.keyring.restore(&second));
+    assert_eq!(world.ask(&token).await, Ok(Stage::Current));
+}
+
+#[tokio::test(start_paused = true)]
+async fn revoking_previous_spares_no_key_that_its_version_was_revoked_with() {
+    let world = World::new(Memory::new(edited(1, 0))).await;
+    let first = world.keyring.current().version().clone();
+    let token = token(&world.keyring.signer());
+    let second = world.rotate(edited(1, 1)).await;
+    world.rotate(edited(1, 2)).await;
+    world.keyring.revoke(&first);
+    world.keyring.revoke(&second);
+    world.keyring.revoke_previous();
+    assert!(world.keyring.restore(&first));
+    assert_eq!(world.ask(&token).await, REFUSED, "{second} is revoked");
     assert!(world.keyring.restore(&second));
     assert_eq!(world.ask(&token).await, Ok(Stage::Current));
 }

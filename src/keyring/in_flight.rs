@@ -157,11 +157,13 @@ impl<T> InFlight<T> {
         }
     }
 
-    /// A snapshot was replaced, by one whose current version is `next`.
+    /// A snapshot was replaced, by one whose current version is `next`. `opens`: whether the session key of
+    /// a version does.
     pub(super) fn replaced(
         &mut self,
         old: &Arc<PerThread<Snapshot<T>>>,
         next: &VersionId,
+        opens: impl Fn(&VersionId) -> bool,
         now: Now,
     ) {
         self.snapshots.push(Replaced {
@@ -175,8 +177,12 @@ impl<T> InFlight<T> {
         if id == next || self.versions.iter().any(|replaced| replaced.id == *id) {
             return;
         }
-        if self.versions.len() == MAX_REPLACED {
-            self.versions.pop_front();
+        // What is still in use is listed, however long ago it was replaced.
+        while self.versions.len() >= MAX_REPLACED {
+            let mut versions = self.versions.iter();
+            let oldest = versions.position(|it| self.holders(&it.id) == 0 && !opens(&it.id));
+            let Some(oldest) = oldest else { break };
+            self.versions.remove(oldest);
         }
         self.versions.push_back(ReplacedVersion {
             id: id.clone(),

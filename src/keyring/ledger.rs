@@ -106,12 +106,17 @@ pub(crate) struct KeySide<T> {
 pub(crate) struct Withdrawn {
     pub(crate) bundle: bool,
     pub(crate) keys: bool,
+    pub(crate) pending_bundle: bool,
+    pub(crate) pending_keys: bool,
 }
 
 impl Withdrawn {
-    pub(crate) const ALL: Self = Self {
+    /// Of previous, all; of pending nothing is known.
+    pub(crate) const PREVIOUS: Self = Self {
         bundle: true,
         keys: true,
+        pending_bundle: false,
+        pending_keys: false,
     };
 }
 

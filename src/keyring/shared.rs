@@ -209,12 +209,10 @@ impl<T> Shared<T> {
         generation.unwrap_or_default()
     }
 
-    /// Drops previous although the new current was refused.
-    pub(crate) fn withdraw_previous(&self, what: Withdrawn) {
-        self.change(|ledger, now| {
-            let told = ledger.withdraw_previous(what, now);
-            (!told.is_empty()).then_some(told)
-        });
+    /// Drops what the store withdrew, although the new current was refused. Whether there was anything.
+    pub(crate) fn withdraw(&self, what: Withdrawn) -> bool {
+        self.change(|ledger, now| ledger.withdraw(what, now))
+            .is_some()
     }
 
     pub(crate) fn shorten_bundle(&self, version: &VersionId, not_after: SystemTime) {
@@ -299,8 +297,11 @@ impl<T> Shared<T> {
         if let Some(session_keys) = &self.session_keys {
             session_keys.publish(books.ledger.session_keys(now));
         }
-        let current = books.ledger.current.id.clone();
-        books.in_flight.replaced(&old, &current, now);
+        let Books {
+            ledger, in_flight, ..
+        } = &mut *books;
+        let opens = |version: &VersionId| ledger.session_key_opens_for(version, now).is_some();
+        in_flight.replaced(&old, &ledger.current.id, opens, now);
         drop(books);
         self.refusals.tell_news();
         self.changes.send_replace(());

@@ -70,7 +70,8 @@ impl Status {
     /// Why not: all reasons.
     pub fn safe_to_revoke(&self) -> Result<(), Vec<NotSafe>> {
         let mut reasons = Vec::new();
-        if self.consecutive_failures > 0 || self.is_stale {
+        let is_cut_off = self.consecutive_failures > 0 || self.is_stale;
+        if is_cut_off || self.is_degraded || !self.stale_parts.is_empty() {
             reasons.push(NotSafe::Stale {
                 staleness: self.staleness,
             });
@@ -93,7 +94,8 @@ impl Status {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotSafe {
-    /// The last refresh did not end well, so that this process may not know of the last rotation.
+    /// The last refresh did not end well, or a store gave no answer in it, so that this process may not know
+    /// of the last rotation.
     Stale {
         /// How long ago the source last answered.
         staleness: Duration,

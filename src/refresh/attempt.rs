@@ -168,7 +168,7 @@ where
             Ok(fetched) => fetched,
             Err(error) => {
                 if self.is_withdrawal(&error) {
-                    self.shared.upgrade()?.withdraw_previous(Withdrawn::ALL);
+                    self.shared.upgrade()?.withdraw(Withdrawn::PREVIOUS);
                 }
                 return Some(Err(error));
             }
@@ -223,7 +223,11 @@ where
         let fresh = match fresh {
             Ok(fresh) => fresh,
             Err(error) => {
-                shared.withdraw_previous(self.withdrawn(&offer.versions));
+                self.held_back.not_to_blame(&offer.versions, &self.in_use);
+                if shared.withdraw(self.withdrawn(&offer.versions)) {
+                    // Should the store come back to it, it is another one than what is in use.
+                    self.view = None;
+                }
                 return Some(Err(error));
             }
         };

@@ -53,13 +53,19 @@ where
     pub(super) fn withdrawn(&mut self, versions: &Versions) -> Withdrawn {
         self.part_windows.withdraw(versions, self.clock.now());
         let any = self.takes_back(versions);
-        Withdrawn {
+        let key_part = self.key_part.of(versions);
+        let [pending_bundle, pending_keys] = self.in_use.takes_pending_back(versions, key_part);
+        let withdrawn = Withdrawn {
             bundle: any,
-            keys: match self.key_part.of(versions) {
+            keys: match key_part {
                 Some(part) => matches!(part.versions.previous, Side::Absent),
                 None => any,
             },
-        }
+            pending_bundle,
+            pending_keys,
+        };
+        self.in_use.withdraw_pending(versions);
+        withdrawn
     }
 
     fn takes_back(&self, versions: &Versions) -> bool {
@@ -115,12 +121,17 @@ where
             return whole;
         };
         let part = self.key_part.of(versions);
-        match part.and_then(|part| Some((part, part.versions.pending()?))) {
+        let alone = match part.and_then(|part| Some((part, part.versions.pending()?))) {
             Some((part, own)) => {
                 let alone = with(&versions.parts, part, own).renamed(id.clone());
                 self.beside(&Side::Present(alone), Stage::Pending, events)
             }
-            None => whole,
+            None => Beside::Absent,
+        };
+        match alone {
+            // The store names this one, so it names the one before it no more.
+            Beside::Unusable => Beside::Absent,
+            alone => alone,
         }
     }
 

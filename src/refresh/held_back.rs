@@ -96,6 +96,15 @@ impl HeldBack {
         }
     }
 
+    /// This view was refused as a whole, with what is new in it: no part of it is what the next try waits for.
+    pub(super) fn not_to_blame(&mut self, versions: &Versions, in_use: &InUse) {
+        for (name, quarantine) in &mut self.refused {
+            if new_part(versions, in_use, name).is_some() {
+                quarantine.nothing_offered();
+            }
+        }
+    }
+
     /// This view passed, with all that is new in it.
     pub(super) fn passed(&mut self, versions: &Versions, in_use: &InUse) {
         for (name, quarantine) in &mut self.refused {

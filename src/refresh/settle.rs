@@ -75,6 +75,41 @@ impl InUse {
         }
     }
 
+    /// What the stores have taken back of pending: of any secret, and of the part that the keys are in.
+    pub(super) fn takes_pending_back(
+        &self,
+        shown: &Versions,
+        key_part: Option<&Part>,
+    ) -> [bool; 2] {
+        let takes_back = |(name, shown): (&str, &Versions)| {
+            let in_use = self.secret(name);
+            in_use.is_some_and(|in_use| takes_pending_back(in_use, shown))
+        };
+        let any = secrets(shown).into_iter().any(takes_back);
+        let of_keys = key_part.map_or(any, |part| takes_back((&part.name, &part.versions)));
+        [any, of_keys]
+    }
+
+    /// What was taken back must not come back with a view that cannot be read.
+    pub(super) fn withdraw_pending(&mut self, shown: &Versions) {
+        let take_back = |own: &mut Versions, shown: &Versions| {
+            if takes_pending_back(own, shown) {
+                own.pending = Side::Absent;
+            }
+        };
+        let Some(in_use) = &mut self.versions else {
+            return;
+        };
+        if in_use.parts.is_empty() {
+            return take_back(in_use, shown);
+        }
+        for part in &mut in_use.parts {
+            if let Some(shown) = shown.parts.iter().find(|it| it.name == part.name) {
+                take_back(&mut part.versions, &shown.versions);
+            }
+        }
+    }
+
     /// A part that gave no answer is held back; of all others counts what they show.
     pub(super) fn settle(&self, fetched: Versions) -> Settled {
         let mut left_out = Vec::new();
@@ -159,14 +194,36 @@ impl InUse {
     }
 }
 
-/// A part that stays at what is in use, but for a previous that its store withdrew: that does not wait
-/// for a good current.
+/// A part that stays at what is in use, but for what its store withdrew: that does not wait for a good
+/// current.
 pub(super) fn held(in_use: &Versions, shown: &Versions) -> Versions {
     let mut held = in_use.clone();
     if matches!(shown.previous, Side::Absent) {
         held.previous = Side::Absent;
     }
+    if takes_pending_back(in_use, shown) {
+        held.pending = Side::Absent;
+    }
     held
+}
+
+/// Whether the store names what was pending no more, in any stage. Beside a previous that is not known here it may
+/// have come into use meanwhile, under another name; then others sign with it.
+fn takes_pending_back(in_use: &Versions, shown: &Versions) -> bool {
+    let is_known = |id: &VersionId| {
+        let previous = in_use.previous().map(Version::id);
+        in_use.current.id() == id || previous == Some(id)
+    };
+    let is_replaced_by_known = match &shown.previous {
+        Side::Absent | Side::Stageless { .. } => true,
+        Side::Present(previous) => is_known(previous.id()),
+        Side::Unreadable(_) => false,
+    };
+    matches!(shown.pending, Side::Absent)
+        && is_replaced_by_known
+        && in_use
+            .pending()
+            .is_some_and(|pending| pending.id() != shown.current.id())
 }
 
 impl LeftOut {

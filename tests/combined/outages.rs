@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower_secrets::{
     event::Event,
+    keyring::NotSafe,
     refresh::BuildErrorKind,
     source::{Fallback, Memory, SourceErrorKind, Stage, Versions},
 };
@@ -206,6 +207,12 @@ async fn all_parts_down_is_no_error_and_changes_nothing() {
         .map(|it| it.part.as_str())
         .collect();
     assert_eq!(stale, ["db", "jwt"]);
+    // Either may have rotated since.
+    let reasons = status.safe_to_revoke().unwrap_err();
+    assert!(
+        matches!(reasons[..], [NotSafe::Stale { .. }]),
+        "{reasons:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -216,6 +223,7 @@ async fn a_combined_source_inside_a_fallback() {
     let fallback = Fallback::new(source(&db, &jwt), Memory::new(whole));
     let keyring = builder(fallback).build().await.unwrap();
     assert!(keyring.status().is_degraded);
+    keyring.status().safe_to_revoke().unwrap_err();
     assert_eq!(keyring.current().db.password, "copy");
     let first = token(&keyring.signer());
 

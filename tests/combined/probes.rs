@@ -160,6 +160,56 @@ async fn a_refused_part_still_withdraws_its_previous() {
     assert_eq!(world.previous(), Some(("one".into(), 2)));
 }
 
+/// A keyring that refuses the third edition of the key's part, and a token of the second.
+async fn with_pending_key() -> (World, String) {
+    let even = |app: Arc<App>| async move { (app.jwt.edition != 3).then_some(()).ok_or("no") };
+    let world = World::with(
+        Memory::new(password("one")),
+        Memory::new(key(1)),
+        |builder| builder.part_probe("jwt", Probe::new("even", even)),
+    );
+    let world = world.await;
+    let pending = foreign_token(2).await;
+    world.jwt.stage_pending(key(2));
+    world.refresh().await;
+    assert_eq!(world.ask(&pending).await, Ok(Stage::Pending));
+    (world, pending)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_part_still_withdraws_its_pending() {
+    let (world, leaked) = with_pending_key().await;
+    world.jwt.drop_pending();
+    world.jwt.rotate(key(3));
+    world.db.rotate(password("two"));
+    assert!(world.keyring.refresh().await.unwrap().is_swapped());
+    assert_eq!(world.version().as_str(), "db=2,jwt=1");
+    assert_eq!(world.ask(&leaked).await, REFUSED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bundle_that_is_refused_as_a_whole_still_withdraws_the_pending_key() {
+    let (world, leaked) = with_pending_key().await;
+    world.jwt.drop_pending();
+    world.db.rotate("[]");
+    world.keyring.refresh().await.unwrap_err();
+    assert_eq!(world.ask(&leaked).await, REFUSED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_whose_pause_is_over_is_not_asked_for_while_the_whole_is_refused() {
+    let (world, _) = with_pending_key().await;
+    world.jwt.rotate(key(3));
+    world.keyring.refresh().await.unwrap_err();
+    world.db.rotate("[]");
+    // Longer than the pause of the part.
+    tokio::time::sleep(150 * SECOND).await;
+    let before = world.db.fetches();
+    tokio::time::sleep(60 * SECOND).await;
+    let asked = world.db.fetches() - before;
+    assert!(asked <= 3, "{asked}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn several_parts_may_be_refused_at_once_and_a_probe_of_the_whole_refuses_the_rest() {
     let refuses = |name: &'static str, bad: fn(&App) -> bool| {

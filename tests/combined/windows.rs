@@ -369,6 +369,15 @@ async fn a_pending_key_ignores_what_other_parts_stage() {
     world.refresh().await;
     assert_eq!(world.ask(&second).await, Ok(Stage::Current));
     assert_eq!(world.version().as_str(), "db=1,jwt=2");
+    // Nor does what another part stages keep it.
+    let third = foreign_token(3).await;
+    world.jwt.stage_pending(key(3));
+    world.db.stage_pending("[]");
+    world.refresh().await;
+    assert_eq!(world.ask(&third).await, Ok(Stage::Pending));
+    world.jwt.drop_pending();
+    world.refresh().await;
+    assert_eq!(world.ask(&third).await, REFUSED);
 }
 
 #[tokio::test(start_paused = true)]

@@ -143,6 +143,24 @@ async fn it_ends_with_the_window_of_its_key() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn it_ends_at_once_when_its_pending_key_is_taken_back() {
+    let (source, keyring) = keyring().await;
+    source.stage_pending(bundle(NEW, "second"));
+    keyring.refresh().await.unwrap();
+    let token = token_for(NEW, 86_400, json!({}));
+    let caller = pass(&JwtRotationLayer::new(keyring.clone()), &token).await;
+    let expired = tokio::spawn(caller.expired());
+    tokio::task::yield_now().await;
+    assert!(!expired.is_finished());
+    let begin = Instant::now();
+    source.drop_pending();
+    keyring.refresh().await.unwrap();
+    let expired = tokio::time::timeout(Duration::from_secs(1), expired);
+    expired.await.unwrap().unwrap();
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_ends_at_once_when_its_key_is_revoked() {
     let (_source, keyring, token) = timed(86_400).await;
     let caller = pass(&JwtRotationLayer::new(keyring.clone()), &token).await;

@@ -24,9 +24,10 @@ pub(super) struct Revoked {
 }
 
 impl<T> Ledger<T> {
-    /// The new current was refused or could not be read, and no previous is vouched for any more: a
-    /// withdrawal must not wait for a good current.
-    pub(crate) fn withdraw_previous(&mut self, what: Withdrawn, now: Now) -> Vec<Event> {
+    /// The new current was refused or could not be read, and previous or pending is vouched for no more: a
+    /// withdrawal must not wait for a good current. `None` where there was nothing to withdraw.
+    pub(crate) fn withdraw(&mut self, what: Withdrawn, now: Now) -> Option<Vec<Event>> {
+        let unstaged = self.withdraw_pending(what, now);
         let mut gone = BTreeSet::new();
         if what.bundle
             && let Some(held) = self.previous.take()
@@ -43,21 +44,24 @@ impl<T> Ledger<T> {
         if what.bundle {
             gone.extend(self.sessions.withdraw(now));
         }
-        gone.into_iter()
-            .map(|version| Event::PreviousWithdrawn { version })
-            .collect()
+        let told = |version| Event::PreviousWithdrawn { version };
+        (unstaged || !gone.is_empty()).then(|| gone.into_iter().map(told).collect())
     }
 
     /// Revokes a version's keys and bundle, in whatever stage it is or will be; with
     /// `spare_current`, not the keys that it shares with current. Tells whether a key of current
     /// was hit.
     pub(crate) fn revoke(&mut self, version: &VersionId, spare_current: bool) -> bool {
-        let spared: HashSet<Identity> = if spare_current {
+        let mut spared: HashSet<Identity> = if spare_current {
             let session = self.sessions.current_identity();
             identities(&self.current_keys).chain(session).collect()
         } else {
             HashSet::new()
         };
+        // What an earlier call did not spare stays revoked.
+        if let Some(earlier) = self.revoked.get(version) {
+            spared.retain(|key| earlier.spared.contains(key));
+        }
         let was_current = *version == self.current.id;
         let mut parts = self.parts_of(version);
         if !was_current {

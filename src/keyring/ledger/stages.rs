@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Beside, Identity, Ledger, MAX_REPLACED, Proved, identities, limit};
+use super::{Beside, Identity, Ledger, MAX_REPLACED, Proved, Withdrawn, identities, limit};
 use crate::{
     clock::Now,
     event::Event,
@@ -86,17 +86,19 @@ impl<T> Ledger<T> {
             Beside::Unusable | Beside::Proved(_) => (false, false),
         };
 
-        let mut replaced: Vec<TrustedKey> = match previous {
+        let named = match previous {
             Beside::Proved(named) => self.enter_window(named, &fresh, before, now),
-            Beside::Absent | Beside::Unusable | Beside::Stageless { .. } => Vec::new(),
+            Beside::Absent | Beside::Unusable | Beside::Stageless { .. } => None,
         };
-        if replaced.is_empty() && flipped && !absent {
+        let names_none = named.is_none();
+        let mut replaced = named.unwrap_or_default();
+        if names_none && flipped && !absent {
             replaced = leaving().collect();
             for held in &replaced {
                 held.trust.end_after(now, self.windows.overlap);
             }
         }
-        if keep_each || (replaced.is_empty() && !absent) {
+        if keep_each || (names_none && replaced.is_empty() && !absent) {
             let kept = self.replaced.iter().filter(|it| !is_fresh(it));
             replaced.extend(kept.cloned());
             // The newest come first; a set that changes with every look must not grow without end.
@@ -127,21 +129,25 @@ impl<T> Ledger<T> {
         withdrawn
     }
 
-    /// The keys of a named previous that are not current's, their deadlines fixed.
+    /// The keys of a named previous that are not current's, their deadlines fixed; `None` where it has none.
+    /// Those whose window is over are left out, and no other key takes their place.
     fn enter_window(
         &mut self,
         named: &Proved<T>,
         fresh: &HashSet<Identity>,
         before: &[TrustedKey],
         now: Now,
-    ) -> Vec<TrustedKey> {
+    ) -> Option<Vec<TrustedKey>> {
         self.record_version(named, true);
         let overlap = self.windows.overlap;
         let mut entered = Vec::new();
-        for key in &named.keys {
-            if fresh.contains(key.identity()) {
-                continue;
-            }
+        let own = named
+            .keys
+            .iter()
+            .filter(|key| !fresh.contains(key.identity()));
+        let mut own = own.peekable();
+        own.peek()?;
+        for key in own {
             let seen_leaving = before
                 .iter()
                 .any(|held| held.key.identity() == key.identity());
@@ -172,7 +178,7 @@ impl<T> Ledger<T> {
                 });
             }
         }
-        entered
+        Some(entered)
     }
 
     pub(super) fn install_previous(
@@ -257,11 +263,38 @@ impl<T> Ledger<T> {
             let since = since.filter(|_| was.as_ref() == Some(&pending.id));
             self.accept_pending(pending, since.unwrap_or(now.mono), now, events);
         }
-        // What was taken back may be staged again, when others have forgotten it.
+        self.unstage(&before, now);
+    }
+
+    /// Whether there was anything. A session key stays: it is known by no name, and may have come into use.
+    pub(super) fn withdraw_pending(&mut self, what: Withdrawn, now: Now) -> bool {
+        let mut any = false;
+        if what.pending_bundle {
+            any |= self.pending.take().is_some();
+            self.pending_since = None;
+            self.pending_bundle = None;
+        }
+        if what.pending_keys {
+            let before = std::mem::take(&mut self.pending_keys);
+            any |= !before.is_empty();
+            self.unstage(&before, now);
+        }
+        any
+    }
+
+    /// Ends the trust in those of these keys that are in no stage any more. They may be staged again, when
+    /// others have forgotten them.
+    fn unstage(&mut self, before: &[TrustedKey], now: Now) {
         let still: HashSet<Identity> = identities(&self.pending_keys).collect();
-        for identity in identities(&before).filter(|key| !still.contains(key)) {
+        let in_use: HashSet<Identity> = identities(&self.current_keys)
+            .chain(identities(&self.replaced))
+            .collect();
+        for identity in identities(before).filter(|key| !still.contains(key)) {
             if let Some(record) = self.keys.get_mut(&identity) {
                 record.pending_since = None;
+                if !in_use.contains(&identity) {
+                    record.trust = record.trust.take_back(now);
+                }
             }
         }
     }
