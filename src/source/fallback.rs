@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,6 +36,8 @@ pub struct Fallback {
     other: BoxSource,
     patience: Duration,
     answered: AtomicBool,
+    /// What the first source is to be told of its time when it has answered, where that is more.
+    limit: Mutex<Option<Duration>>,
 }
 
 impl Fallback {
@@ -43,6 +48,7 @@ impl Fallback {
             other: other.boxed(),
             patience: DEFAULT_PATIENCE,
             answered: AtomicBool::new(false),
+            limit: Mutex::default(),
         }
     }
 
@@ -61,6 +67,10 @@ impl Fallback {
         guarded(self.patience, || self.primary.fetch())
             .await
             .unwrap_or_else(|fault| Err(fault.into()))
+    }
+
+    fn limit(&self) -> MutexGuard<'_, Option<Duration>> {
+        self.limit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A withdrawal counts as this source's own, once nothing of the other one is asked for any more.
@@ -107,6 +117,10 @@ impl Source for Fallback {
         match self.fetch_primary_in_time().await {
             Ok(versions) => {
                 self.answered.store(true, Ordering::Release);
+                let limit = self.limit().take();
+                if let Some(limit) = limit {
+                    self.primary.set_fetch_limit(limit);
+                }
                 Ok(versions)
             }
             Err(error) => self.fetch_other(error).await,
@@ -136,7 +150,11 @@ impl Source for Fallback {
     }
 
     fn set_fetch_limit(&self, limit: Duration) {
-        self.primary.set_fetch_limit(limit);
+        let has_answered = self.answered.load(Ordering::Acquire);
+        let is_shorter = self.patience < limit && !has_answered;
+        *self.limit() = is_shorter.then_some(limit);
+        let own = if is_shorter { self.patience } else { limit };
+        self.primary.set_fetch_limit(own);
         self.other.set_fetch_limit(limit);
     }
 
@@ -157,19 +175,22 @@ impl fmt::Debug for Fallback {
             other,
             patience,
             answered,
+            limit: _,
         } = self;
         f.debug_struct("Fallback")
             .field("primary", primary)
             .field("other", other)
             .field("patience", patience)
             .field("answered", answered)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
 
     use super::*;
     use crate::source::{Memory, SourceErrorKind};
@@ -228,6 +249,35 @@ mod tests {
             error.to_string(),
             "memory: store is down; fallback memory: no copy here"
         );
+    }
+
+    /// Or one that divides its time would count on more than it has, and fail whole over a part of it.
+    #[tokio::test]
+    async fn until_the_first_source_has_answered_its_time_is_what_it_is_waited_for() {
+        #[derive(Clone, Default)]
+        struct Told(Arc<Mutex<Vec<Duration>>>);
+
+        impl Source for Told {
+            async fn fetch(&self) -> Result<Versions, SourceError> {
+                Ok(Versions::new(crate::source::Version::new("1", "{}")))
+            }
+
+            fn set_fetch_limit(&self, limit: Duration) {
+                self.0.lock().unwrap().push(limit);
+            }
+        }
+
+        let seconds = Duration::from_secs;
+        for (limit, told) in [(10, vec![4, 10]), (3, vec![3])] {
+            let primary = Told::default();
+            let source = Fallback::new(primary.clone(), Memory::new("{}"));
+            source.set_fetch_limit(seconds(limit));
+            for _ in 0..2 {
+                source.fetch().await.unwrap();
+            }
+            let expected: Vec<_> = told.into_iter().map(seconds).collect();
+            assert_eq!(*primary.0.lock().unwrap(), expected);
+        }
     }
 
     #[tokio::test]

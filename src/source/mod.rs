@@ -131,8 +131,8 @@ pub trait Source: Send + Sync + 'static {
         false
     }
 
-    /// Tells the source how long one fetch may take, before the first: for a source that divides the
-    /// time among several calls. What takes longer is dropped anyway. It must not block.
+    /// Tells the source how long one fetch may take, before the first and where that changes: for a
+    /// source that divides the time among several calls. What takes longer is dropped anyway. It must not block.
     fn set_fetch_limit(&self, limit: Duration) {
         let _ = limit;
     }

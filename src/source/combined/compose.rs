@@ -1,7 +1,10 @@
 //! One view made of several: a function of its parts, so that it can be made again with some of
 //! them held back.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use crate::source::{Side, SourceError, Version, VersionId, Versions};
 
@@ -33,13 +36,16 @@ pub(crate) fn compose(parts: Vec<Part>) -> Versions {
         previous: side(&parts, |versions| &versions.previous),
         pending: side(&parts, |versions| &versions.pending),
         degraded: parts.iter().any(|part| part.versions.degraded),
-        age: parts
-            .iter()
-            .map(|part| part.versions.age)
-            .max()
-            .unwrap_or_default(),
+        age: age(&parts),
         parts,
     }
+}
+
+/// How long ago the stores said so that gave an answer. Those that gave none were asked all the same.
+fn age(parts: &[Part]) -> Duration {
+    let answered = parts.iter().filter(|part| part.stale.is_none());
+    let ages = answered.map(|part| part.versions.age);
+    ages.max().unwrap_or_default()
 }
 
 fn side(parts: &[Part], of: impl Fn(&Versions) -> &Side) -> Side {

@@ -10,13 +10,20 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, SystemTime},
 };
 
 use aws_credential_types::provider::{self, ProvideCredentials, error::CredentialsError, future};
+use aws_smithy_async::time::StaticTimeSource;
 
 use super::{
     fake::{Fake, NAME, Reply, credentials},
     *,
+};
+use crate::{
+    Keyring,
+    aws::{AccessKey, AccessKeyProvider},
+    source::Memory,
 };
 
 /// A provider whose credentials are put in by the test.
@@ -62,6 +69,34 @@ fn source_of(fake: &Fake, vending: &Vending) -> SecretsManager {
 
 fn accept_only(fake: &Fake, key: &'static str, code: &'static str) {
     fake.order(move |_, call| (call.key != key).then(|| Reply::error(400, code, "")));
+}
+
+/// The SDK keeps an identity until it expires by the client's clock, which may be set back.
+#[tokio::test]
+async fn a_new_access_key_signs_at_once_by_any_clock() {
+    let fake = Fake::start().await;
+    let key = |id: &str| format!(r#"{{"access_key_id":"{id}","secret_access_key":"s"}}"#);
+    let store = Memory::new(key("FIRST"));
+    let builder = Keyring::<AccessKey>::builder(store.clone());
+    let keyring = builder.build().await.unwrap();
+    let provider = AccessKeyProvider::new(keyring.clone(), |key| key);
+    let an_hour_ago = SystemTime::now() - Duration::from_secs(3600);
+    let config = fake
+        .config()
+        .credentials_provider(provider)
+        .time_source(StaticTimeSource::new(an_hour_ago));
+    let client = Client::from_conf(config.build());
+    for id in ["FIRST", "SECOND"] {
+        store.rotate(key(id));
+        keyring.refresh().await.unwrap();
+        client
+            .describe_secret()
+            .secret_id(NAME)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(fake.calls()[0].key, id);
+    }
 }
 
 #[tokio::test]
