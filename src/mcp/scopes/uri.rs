@@ -195,7 +195,7 @@ fn is_plain_path(scheme: &str, path: &str, has_space: bool) -> bool {
     let is_drive = scheme == "file" && path.contains('|');
     let is_odd = has_space || path.contains("//") || path.contains(['%', '\\', ':']);
     let goes_back = || decode(path).split(['/', '?', '#']).any(|it| it == "..");
-    !is_drive && !(is_odd && goes_back())
+    !(is_drive || is_odd && goes_back())
 }
 
 fn is_number(text: &str) -> bool {
