@@ -37,8 +37,8 @@ struct Forms {
 impl Meaning {
     /// Nothing follows what is whole, as it may follow a prefix.
     pub(super) fn new(uri: &str, is_whole: bool) -> Self {
-        let uri = uri.trim_matches(|c: char| c <= ' ');
         let has_space = uri.contains(|c: char| c <= ' ');
+        let uri = uri.trim_matches(|c: char| c <= ' ');
         let uri = uri.replace(['\t', '\n', '\r'], "");
         let (scheme, rest) = match uri.split_once(':') {
             Some((scheme, rest)) if is_scheme(scheme) => (scheme.to_ascii_lowercase(), rest),

@@ -44,6 +44,7 @@ fn a_host_hides_nothing() {
         "file:///%70rivate//../secret",
         "file:///%70rivate/%2e%2e/../secret",
         "file:///%70rivate/.\t./../secret",
+        "file://./private/..\t",
     ] {
         assert!(of_resource(&policy, uri).contains(&"local"), "{uri:?}");
     }
