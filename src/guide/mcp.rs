@@ -39,7 +39,7 @@
 //! | Not enough scope: 403, `insufficient_scope`, and all the scopes that the operation needs | [`required_scopes`](crate::JwtRotationLayer::required_scopes) for all, [`ScopePolicy`] for tools, prompts and resources, [`RequireScopes`] for a route |
 //! | Few scopes at first, more when they are needed | [`ResourceMetadata::scopes`] says what to ask for at first; single calls say what they need |
 //! | Sessions must not be used for authentication, and should be bound to the user | [`McpLayer`], or [`BindSessionsLayer`] alone: each request needs its own token, and a session is its user's |
-//! | An event stream ends when its authorization does | [`McpLayer`], or [`EndStreamsLayer`]. For `subscriptions/listen`, [`SecretsContext::expired`] |
+//! | An event stream ends when its authorization does | [`McpLayer`], or [`EndStreamsLayer`]: those of GET and of `subscriptions/listen`. In other calls that stream, [`SecretsContext::expired`] |
 //! | What a client hands back, such as `requestState`, must be checked | [`RequestStates`] seals it, for its user alone |
 //! | `Origin` must be validated, and a local server should listen on loopback only | rmcp: `enforce_origin_validation()` and `allowed_hosts` of its `StreamableHttpServerConfig`; where you bind is yours |
 //! | Asymmetric keys that rotate are followed | [`Jwks`]: fetched as their `Cache-Control` says, and when a token names a key that is not known |

@@ -44,7 +44,7 @@
 //! * **What you copied.** A value taken out of [`Secrets`](crate::Secrets), or an `Arc` of the bundle, is yours, and nobody sees that you
 //!   hold it: not the status either.
 //! * **Accepted requests.** A token is judged when the request arrives. A long call goes on after its key was revoked; so does a
-//!   stream, unless `mcp::EndStreamsLayer` is there.
+//!   stream, unless it is one of GET or `subscriptions/listen` and `mcp::EndStreamsLayer` is there.
 //! * **Other processes.** [`revoke`](crate::Keyring::revoke) is of one process and of its life. The store is for the fleet.
 //! * **Guessable values behind a public name.** A version id that is a digest lets anybody who sees it test guesses. Random keys do
 //!   not mind; a bundle whose only secret is a short password needs a `version` of its own.

@@ -48,7 +48,8 @@ pub trait SecretsContext: sealed::Sealed {
     }
 
     /// Resolves when the caller's token would be refused ([`Authentication::expired`]), and never where
-    /// the call needed none. For answers without an end, such as those of `subscriptions/listen`.
+    /// the call needed none. For answers without an end that
+    /// [`EndStreamsLayer`](super::EndStreamsLayer) leaves alone.
     ///
     /// Cancellation safe.
     fn expired(&self) -> impl Future<Output = ()> + Send + use<Self> {

@@ -24,7 +24,7 @@
 //!
 //! Around the MCP service, inside of the layer that verifies tokens, [`McpLayer`]. It is made of
 //!
-//! * [`EndStreamsLayer`]: an event stream ends with the token that opened it.
+//! * [`EndStreamsLayer`]: an event stream of GET or `subscriptions/listen` ends with its token.
 //! * [`ScopesLayer`]: which scopes a tool, a prompt or a resource needs.
 //! * [`BindSessionsLayer`]: a session, and the events in it, belong to the user who opened it.
 //!

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, Method, Request, Response, header::CONTENT_TYPE};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -16,18 +16,21 @@ use tower_service::Service;
 
 use crate::{Authentication, layer::Anonymous};
 
-/// Ends the event stream that a `GET` has opened when its token would be refused: at `exp`, the layer's
-/// leeway added; when the window of its key ends; when the key is revoked
+const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+
+/// Ends the event stream that a `GET`, or `subscriptions/listen`, has opened when its token would be refused:
+/// at `exp`, the layer's leeway added; when the window of its key ends; when the key is revoked
 /// ([`Authentication::expired`]).
 ///
 /// A stream outlives the request that was authenticated, for hours. This ends it as if the server had
 /// nothing more to say, between two events: clients of Streamable HTTP open it again (MCP 2025-11-25,
 /// Transports, "Resumability and Redelivery"), and then need a token that is good.
 ///
-/// The answer to a `POST` is left alone, for a `tools/call` that has begun is not to be cut off; nor is
+/// `subscriptions/listen` is known by the header `Mcp-Method` (2026-07-28, Standard MCP Request Headers). The
+/// answer to any other `POST` is left alone, for a `tools/call` that has begun is not to be cut off; so is
 /// a stream of a request without a token. It goes inside of
 /// [`JwtRotationLayer`](crate::JwtRotationLayer), around the MCP service; elsewhere it ends nothing, and
-/// logs an error for each `GET`.
+/// logs an error for each such request.
 ///
 /// ```
 /// # use tower_secrets::{Keyring, JwtRotationLayer};
@@ -80,7 +83,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let opens_stream = request.method() == Method::GET;
+        let opens_stream = opens_stream(&request);
         let caller = request.extensions().get::<Authentication>();
         if opens_stream && caller.is_none() && request.extensions().get::<Anonymous>().is_none() {
             tracing::error!(
@@ -96,6 +99,17 @@ where
             future: self.inner.call(request),
             end,
         }
+    }
+}
+
+fn opens_stream<B>(request: &Request<B>) -> bool {
+    match *request.method() {
+        Method::GET => true,
+        Method::POST => request
+            .headers()
+            .get(METHOD)
+            .is_some_and(|method| method == "subscriptions/listen"),
+        _ => false,
     }
 }
 

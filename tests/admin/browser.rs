@@ -5,13 +5,16 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime},
 };
 
+use axum::Router;
 use http::{Request, Response};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    net::TcpListener,
     process::{Child, ChildStdin, ChildStdout, Command},
     time::timeout,
 };
@@ -263,4 +266,31 @@ async fn a_guarded_page_asks_for_the_token() {
     // Chromium itself reports each 401.
     browser.order(json!({"order": "faults"})).await;
     browser.judged("token").await;
+}
+
+/// It is served at `/admin` as well as at `/admin/`, and what it asks for is below either.
+#[tokio::test]
+async fn nested_it_sends_the_token_to_no_other_route() {
+    let Some(folder) = folder() else { return };
+    let mut browser = Browser::start(&folder).await;
+    let (_, app) = keyring().await;
+    let page = Admin::new().keyring("app", &app);
+    let page = page.bearer_token("0123456789abcdef-operator").unwrap();
+    let strayed = Arc::new(Mutex::new(Vec::new()));
+    let strays = strayed.clone();
+    let router = Router::new().nest("/admin", page.router()).fallback(
+        async move |request: Request<axum::body::Body>| {
+            strays.lock().unwrap().push(request.uri().to_string());
+        },
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/admin", listener.local_addr().unwrap());
+    tokio::spawn(async { axum::serve(listener, router).await });
+    browser.order(json!({"order": "open", "url": url})).await;
+    browser.sees("A token is needed", PATIENCE).await;
+    browser
+        .order(json!({"order": "type", "text": "0123456789abcdef-operator"}))
+        .await;
+    browser.sees("Nothing to revoke", PATIENCE).await;
+    assert_eq!(*strayed.lock().unwrap(), [""; 0]);
 }

@@ -58,6 +58,21 @@ impl Stream {
         L::Service: Service<Request<String>, Response = Response<EndingBody<Told>>>,
         <L::Service as Service<Request<String>>>::Error: std::fmt::Debug,
     {
+        Self::of(tokens, (method, None), media_type, token).await
+    }
+
+    /// Names the method of MCP, as the wire of 2026-07-28 has it.
+    async fn of<L>(
+        tokens: &L,
+        (method, called): (Method, Option<&str>),
+        media_type: &'static str,
+        token: &str,
+    ) -> Self
+    where
+        L: Layer<BoxService>,
+        L::Service: Service<Request<String>, Response = Response<EndingBody<Told>>>,
+        <L::Service as Service<Request<String>>>::Error: std::fmt::Debug,
+    {
         let (tell, told) = mpsc::unbounded_channel();
         let told = std::sync::Mutex::new(Some(Told(told)));
         let told = std::sync::Arc::new(told);
@@ -69,6 +84,10 @@ impl Stream {
         let inner = BoxService::new(EndStreamsLayer::new().layer(server));
         let mut request: Request<String> = bearer(token);
         *request.method_mut() = method;
+        if let Some(called) = called {
+            let called = called.parse().unwrap();
+            request.headers_mut().insert("mcp-method", called);
+        }
         let response = tokens.layer(inner).oneshot(request).await.unwrap();
         assert_eq!(response.status(), 200);
         let body = response.into_body();
@@ -144,12 +163,28 @@ async fn it_ends_with_the_window_or_the_revocation_of_its_key() {
 
 #[tokio::test(start_paused = true)]
 async fn the_answer_to_a_call_and_what_is_no_event_stream_go_on() {
-    for (method, media_type) in [(Method::POST, EVENTS), (Method::GET, "application/json")] {
+    for (asked, media_type) in [
+        ((Method::POST, None), EVENTS),
+        ((Method::POST, Some("tools/call")), EVENTS),
+        ((Method::GET, None), "application/json"),
+    ] {
         let (_source, keyring, token) = timed(600).await;
-        let mut stream = Stream::open(&layer(&keyring), method, media_type, &token).await;
+        let mut stream = Stream::of(&layer(&keyring), asked, media_type, &token).await;
         tokio::time::advance(Duration::from_secs(601)).await;
         assert!(stream.goes_on(), "{media_type}");
     }
+}
+
+/// The stream of 2026-07-28, which has no GET.
+#[tokio::test(start_paused = true)]
+async fn a_subscription_ends_when_its_token_does() {
+    let (_source, keyring, token) = timed(600).await;
+    let asked = (Method::POST, Some("subscriptions/listen"));
+    let mut stream = Stream::of(&layer(&keyring), asked, EVENTS, &token).await;
+    tokio::time::advance(Duration::from_secs(599)).await;
+    assert!(stream.goes_on());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(stream.next().now_or_never(), Some(None));
 }
 
 #[tokio::test(start_paused = true)]

@@ -155,7 +155,8 @@ impl ScopePolicy {
 
     /// Refuses, whatever the token grants, tools, prompts and resources that are not listed, and methods
     /// (those of notifications too) that are neither listed nor a client's in MCP 2025-11-25 or 2026-07-28
-    /// without extensions (`tasks/get` is of one). What needs no scope is listed with none: `.tool("time", [])`. Default: they pass.
+    /// without extensions (`tasks/get` is of one). What needs no scope is listed with none: `.tool("time", [])`.
+    /// Default: they pass.
     pub fn deny_unlisted(mut self) -> Self {
         self.deny_unlisted = true;
         self

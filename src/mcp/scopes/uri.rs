@@ -37,8 +37,8 @@ struct Forms {
 impl Meaning {
     /// Nothing follows what is whole, as it may follow a prefix.
     pub(super) fn new(uri: &str, is_whole: bool) -> Self {
-        let uri = uri.trim_matches(|c: char| c <= ' ');
         let has_space = uri.contains(|c: char| c <= ' ');
+        let uri = uri.trim_matches(|c: char| c <= ' ');
         let uri = uri.replace(['\t', '\n', '\r'], "");
         let (scheme, rest) = match uri.split_once(':') {
             Some((scheme, rest)) if is_scheme(scheme) => (scheme.to_ascii_lowercase(), rest),
@@ -195,7 +195,7 @@ fn is_plain_path(scheme: &str, path: &str, has_space: bool) -> bool {
     let is_drive = scheme == "file" && path.contains('|');
     let is_odd = has_space || path.contains("//") || path.contains(['%', '\\', ':']);
     let goes_back = || decode(path).split(['/', '?', '#']).any(|it| it == "..");
-    !is_drive && !(is_odd && goes_back())
+    !(is_drive || is_odd && goes_back())
 }
 
 fn is_number(text: &str) -> bool {

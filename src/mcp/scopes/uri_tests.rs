@@ -44,6 +44,7 @@ fn a_host_hides_nothing() {
         "file:///%70rivate//../secret",
         "file:///%70rivate/%2e%2e/../secret",
         "file:///%70rivate/.\t./../secret",
+        "file://./private/..\t",
     ] {
         assert!(of_resource(&policy, uri).contains(&"local"), "{uri:?}");
     }
@@ -148,25 +149,29 @@ fn decoded(text: &str) -> String {
 /// What servers that read URIs in different ways would open.
 fn opened(uri: &str) -> Vec<String> {
     let mut paths = Vec::new();
-    if !uri.starts_with("https:") {
+    let parsed = reqwest::Url::parse(uri);
+    // Without a scheme, and not in need of a host.
+    let is_path = parsed
+        .as_ref()
+        .is_err_and(|error| error.to_string().contains("relative"));
+    if uri.starts_with("file:") || is_path {
         let bare = uri.strip_prefix("file://").unwrap_or(uri);
         paths = vec![bare.to_owned(), decoded(bare), cleaned(&decoded(bare))];
     }
-    if let Ok(url) = reqwest::Url::parse(uri)
+    if let Ok(url) = parsed
         && url.scheme() == "file"
     {
         paths.extend([url.path().to_owned(), decoded(url.path())]);
     }
     let slashed: Vec<String> = paths.iter().map(|path| path.replace('\\', "/")).collect();
-    let before = |mark: char| move |path: &String| path.split(mark).next().unwrap().to_owned();
     let mut all = [paths, slashed].concat();
-    all.extend(
-        [
-            all.iter().map(before('?')).collect::<Vec<_>>(),
-            all.iter().map(before('#')).collect(),
-        ]
-        .concat(),
-    );
+    for mark in ['?', '#'] {
+        let before: Vec<String> = all
+            .iter()
+            .filter_map(|path| Some(path.split(mark).next()?.to_owned()))
+            .collect();
+        all.extend(before);
+    }
     all.iter().map(|path| cleaned(path)).collect()
 }
 
@@ -174,20 +179,25 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
     #[test]
     fn no_server_opens_what_the_policy_did_not_see(
-        scheme in proptest::sample::select(vec!["file:", "file://", "https:", "https://", "file:///private/", ""]),
+        scheme in proptest::sample::select(vec!["file:", "file://", "https:", "https://", "https://h/", "file:///private/", ""]),
         pieces in proptest::collection::vec(piece(), 0..9),
     ) {
         let policy = ScopePolicy::new()
             .resource_prefix("file:///private/", ["local"])
-            .resource_prefix("https://h/", ["h"]);
+            .resource_prefix("https://h/", ["h"])
+            .resource_prefix("https://h/private/", ["private"]);
         let uri = format!("{scheme}{}", pieces.concat());
         let needs = of_resource(&policy, &uri);
         for path in opened(&uri) {
             prop_assert!(!path.starts_with("/private/") || needs.contains(&"local"), "{uri:?} {path}");
         }
         let url = reqwest::Url::parse(&uri).ok().filter(|url| url.scheme() == "https");
-        if url.is_some_and(|url| url.host_str() == Some("h") && url.port().is_none()) {
+        if let Some(url) = url.filter(|url| url.host_str() == Some("h") && url.port().is_none()) {
             prop_assert!(needs.contains(&"h"), "{uri:?}");
+            let is_private = [url.path().to_owned(), cleaned(&decoded(url.path()))]
+                .iter()
+                .any(|path| path.starts_with("/private/"));
+            prop_assert!(!is_private || needs.contains(&"private"), "{uri:?}");
         }
     }
 }
