@@ -35,7 +35,9 @@ impl ServerHandler for Tools {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    tracing_subscriber::fmt().init(); // a rotation that is refused says so in the log
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init(); // tells of refused rotations
     let (url, issuer) = (var("PUBLIC_URL")?, var("ISSUER")?);
     let app = Keyring::<App>::builder(File::new(var("SECRETS")?));
     let login = Keyring::<JwtKey>::builder(Jwks::discover(&issuer)).jwt_key(|keys| keys);

@@ -326,7 +326,10 @@ async fn a_pending_key_that_came_into_use_stays_though_it_is_refused_here() {
     let flipped = Versions::new(Version::new(pending.clone(), "[]"));
     let replaced =
         Versions::new(Version::new("next", "[]")).with_previous(Version::new(pending, doc(2)));
-    for view in [flipped, replaced] {
+    let first = || Version::new("1", doc(1));
+    let mended = Versions::new(Version::new("mended", "[]")).with_previous(first());
+    let flipped = flipped.with_previous(first());
+    for view in [flipped, mended, replaced] {
         world.store.set(view);
         world.keyring.refresh().await.unwrap_err();
         assert_eq!(world.ask(&of_others).await, Ok(Stage::Pending));

@@ -157,15 +157,14 @@ impl<T> InFlight<T> {
         }
     }
 
-    /// A snapshot was replaced, by one whose current version is `next`. `opens`: whether the session key of
-    /// a version does.
+    /// A snapshot was replaced, by one of these books.
     pub(super) fn replaced(
         &mut self,
         old: &Arc<PerThread<Snapshot<T>>>,
-        next: &VersionId,
-        opens: impl Fn(&VersionId) -> bool,
+        ledger: &Ledger<T>,
         now: Now,
     ) {
+        let next = &ledger.current.id;
         self.snapshots.push(Replaced {
             generation: old.generation,
             version: old.current.id.clone(),
@@ -177,12 +176,12 @@ impl<T> InFlight<T> {
         if id == next || self.versions.iter().any(|replaced| replaced.id == *id) {
             return;
         }
-        // What is still in use is listed, however long ago it was replaced.
-        while self.versions.len() >= MAX_REPLACED {
-            let mut versions = self.versions.iter();
-            let oldest = versions.position(|it| self.holders(&it.id) == 0 && !opens(&it.id));
-            let Some(oldest) = oldest else { break };
-            self.versions.remove(oldest);
+        // What is still in use is listed, however long ago it was replaced; of the rest so many.
+        let is_unused = |it: &&ReplacedVersion<T>| uses_of(ledger, self, &it.id, now).is_empty();
+        let mut unused = self.versions.iter().filter(is_unused);
+        let oldest = unused.next().map(|it| it.id.clone());
+        if let Some(oldest) = oldest.filter(|_| unused.count() + 1 >= MAX_REPLACED) {
+            self.versions.retain(|it| it.id != oldest);
         }
         self.versions.push_back(ReplacedVersion {
             id: id.clone(),

@@ -300,8 +300,7 @@ impl<T> Shared<T> {
         let Books {
             ledger, in_flight, ..
         } = &mut *books;
-        let opens = |version: &VersionId| ledger.session_key_opens_for(version, now).is_some();
-        in_flight.replaced(&old, &ledger.current.id, opens, now);
+        in_flight.replaced(&old, ledger, now);
         drop(books);
         self.refusals.tell_news();
         self.changes.send_replace(());

@@ -114,7 +114,7 @@ impl fmt::Display for NotSafe {
         match self {
             Self::Stale { staleness } => write!(
                 f,
-                "the last refresh failed; the source answered {} s ago",
+                "the last refresh failed, at least in part; the source answered {} s ago",
                 staleness.as_secs()
             ),
             Self::InUse { version, in_use } => write!(f, "version {version}: {in_use}"),

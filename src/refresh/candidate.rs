@@ -54,17 +54,18 @@ where
         self.part_windows.withdraw(versions, self.clock.now());
         let any = self.takes_back(versions);
         let key_part = self.key_part.of(versions);
-        let [pending_bundle, pending_keys] = self.in_use.takes_pending_back(versions, key_part);
+        let [any_pending, pending_keys] = self.in_use.takes_pending_back(versions, key_part);
         let withdrawn = Withdrawn {
             bundle: any,
             keys: match key_part {
                 Some(part) => matches!(part.versions.previous, Side::Absent),
                 None => any,
             },
-            pending_bundle,
+            // Another part of it may still be named.
+            pending_bundle: any_pending && matches!(versions.pending, Side::Absent),
             pending_keys,
         };
-        self.in_use.withdraw_pending(versions);
+        self.in_use.note_refused(versions);
         withdrawn
     }
 
@@ -126,11 +127,13 @@ where
                 let alone = with(&versions.parts, part, own).renamed(id.clone());
                 self.beside(&Side::Present(alone), Stage::Pending, events)
             }
-            None => Beside::Absent,
+            None => Beside::Unusable,
         };
+        // The store of one secret names this version, so it names the one before it no more. Of several, those
+        // that can be used may still be named.
+        let [_, is_taken_back] = self.in_use.takes_pending_back(versions, part);
         match alone {
-            // The store names this one, so it names the one before it no more.
-            Beside::Unusable => Beside::Absent,
+            Beside::Unusable if versions.parts.is_empty() || is_taken_back => Beside::Absent,
             alone => alone,
         }
     }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     RefreshError, Trigger,
     quarantine::{Quarantine, Waiting},
-    settle::{InUse, held},
+    settle::InUse,
 };
 use crate::{
     clock::Now,
@@ -127,12 +127,11 @@ pub(super) fn is_new(part: &Part, in_use: &InUse) -> bool {
 }
 
 fn hold(versions: &mut Versions, in_use: &InUse, name: &str) {
-    let Some(in_use) = in_use.part(name) else {
-        return;
-    };
     let mut parts = std::mem::take(&mut versions.parts);
     for part in parts.iter_mut().filter(|part| *part.name == *name) {
-        part.versions = held(in_use, &part.versions);
+        if let Some(held) = in_use.held(name, &part.versions) {
+            part.versions = held;
+        }
     }
     *versions = compose(parts);
 }

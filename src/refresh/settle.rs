@@ -20,6 +20,8 @@ pub(super) struct InUse {
     versions: Option<Versions>,
     /// The previous version that each secret's store named last.
     named: HashMap<String, VersionId>,
+    /// The pending versions that their stores have made current, and that were refused here: others use them.
+    came_into_use: HashMap<String, VersionId>,
 }
 
 /// A fetched view as far as it counts.
@@ -58,6 +60,7 @@ impl InUse {
     /// `taken` is what became of `fetched`: some of its parts may have been held back.
     pub(super) fn take(&mut self, fetched: &Versions, taken: Versions) {
         self.versions = Some(taken);
+        self.note_pending(fetched);
         for (name, shown) in secrets(fetched) {
             let is_taken = |it: &Versions| it.current.id() == shown.current.id();
             match &shown.previous {
@@ -81,33 +84,84 @@ impl InUse {
         shown: &Versions,
         key_part: Option<&Part>,
     ) -> [bool; 2] {
-        let takes_back = |(name, shown): (&str, &Versions)| {
-            let in_use = self.secret(name);
-            in_use.is_some_and(|in_use| takes_pending_back(in_use, shown))
-        };
+        let takes_back = |(name, shown): (&str, &Versions)| self.is_taken_back(name, shown);
         let any = secrets(shown).into_iter().any(takes_back);
         let of_keys = key_part.map_or(any, |part| takes_back((&part.name, &part.versions)));
         [any, of_keys]
     }
 
-    /// What was taken back must not come back with a view that cannot be read.
-    pub(super) fn withdraw_pending(&mut self, shown: &Versions) {
-        let take_back = |own: &mut Versions, shown: &Versions| {
-            if takes_pending_back(own, shown) {
-                own.pending = Side::Absent;
-            }
+    /// Whether the store names what was pending no more, in any stage. Beside a previous that is not known
+    /// here it may have come into use meanwhile, under another name; then others sign with it.
+    fn is_taken_back(&self, name: &str, shown: &Versions) -> bool {
+        let Some(in_use) = self.secret(name) else {
+            return false;
         };
+        let is_known = |id: &VersionId| {
+            let previous = in_use.previous().map(Version::id);
+            in_use.current.id() == id || previous == Some(id)
+        };
+        let is_replaced_by_known = match &shown.previous {
+            Side::Absent | Side::Stageless { .. } => true,
+            Side::Present(previous) => is_known(previous.id()),
+            Side::Unreadable(_) => false,
+        };
+        let is_unused = |pending: &Version| {
+            pending.id() != shown.current.id() && self.came_into_use.get(name) != Some(pending.id())
+        };
+        matches!(shown.pending, Side::Absent)
+            && is_replaced_by_known
+            && in_use.pending().is_some_and(is_unused)
+    }
+
+    /// Notes which pending versions have come into use elsewhere.
+    fn note_pending(&mut self, shown: &Versions) {
+        let mut noted = std::mem::take(&mut self.came_into_use);
+        for (name, shown) in secrets(shown) {
+            match self.secret(name).and_then(Versions::pending) {
+                Some(pending) if pending.id() == shown.current.id() => {
+                    noted.insert(name.to_owned(), pending.id().clone());
+                }
+                Some(pending) if noted.get(name) == Some(pending.id()) => {}
+                Some(_) | None => {
+                    noted.remove(name);
+                }
+            }
+        }
+        self.came_into_use = noted;
+    }
+
+    /// A part that stays at what is in use, but for what its store withdrew: that does not wait for a
+    /// good current.
+    pub(super) fn held(&self, name: &str, shown: &Versions) -> Option<Versions> {
+        let mut held = self.part(name)?.clone();
+        if matches!(shown.previous, Side::Absent) {
+            held.previous = Side::Absent;
+        }
+        if self.is_taken_back(name, shown) {
+            held.pending = Side::Absent;
+        }
+        Some(held)
+    }
+
+    /// This view was refused. What it took back must not come back with one that cannot be read.
+    pub(super) fn note_refused(&mut self, shown: &Versions) {
+        let names: Vec<&str> = secrets(shown)
+            .into_iter()
+            .filter(|(name, shown)| self.is_taken_back(name, shown))
+            .map(|(name, _)| name)
+            .collect();
         let Some(in_use) = &mut self.versions else {
             return;
         };
-        if in_use.parts.is_empty() {
-            return take_back(in_use, shown);
+        if names == [WHOLE] {
+            in_use.pending = Side::Absent;
         }
         for part in &mut in_use.parts {
-            if let Some(shown) = shown.parts.iter().find(|it| it.name == part.name) {
-                take_back(&mut part.versions, &shown.versions);
+            if names.contains(&&*part.name) {
+                part.versions.pending = Side::Absent;
             }
         }
+        self.note_pending(shown);
     }
 
     /// A part that gave no answer is held back; of all others counts what they show.
@@ -118,8 +172,12 @@ impl InUse {
             return Settled { versions, left_out };
         }
         let parts = fetched.parts.into_iter().map(|part| {
-            let versions = match self.part(&part.name).filter(|_| part.stale.is_some()) {
-                Some(in_use) => held(in_use, &part.versions),
+            let is_stale = part.stale.is_some();
+            let versions = match is_stale
+                .then(|| self.held(&part.name, &part.versions))
+                .flatten()
+            {
+                Some(held) => held,
                 None => self.settle_one(&part.name, part.versions, &mut left_out),
             };
             Part { versions, ..part }
@@ -192,38 +250,6 @@ impl InUse {
             Side::Present(_) | Side::Unreadable(_) => in_use.previous.clone(),
         }
     }
-}
-
-/// A part that stays at what is in use, but for what its store withdrew: that does not wait for a good
-/// current.
-pub(super) fn held(in_use: &Versions, shown: &Versions) -> Versions {
-    let mut held = in_use.clone();
-    if matches!(shown.previous, Side::Absent) {
-        held.previous = Side::Absent;
-    }
-    if takes_pending_back(in_use, shown) {
-        held.pending = Side::Absent;
-    }
-    held
-}
-
-/// Whether the store names what was pending no more, in any stage. Beside a previous that is not known here it may
-/// have come into use meanwhile, under another name; then others sign with it.
-fn takes_pending_back(in_use: &Versions, shown: &Versions) -> bool {
-    let is_known = |id: &VersionId| {
-        let previous = in_use.previous().map(Version::id);
-        in_use.current.id() == id || previous == Some(id)
-    };
-    let is_replaced_by_known = match &shown.previous {
-        Side::Absent | Side::Stageless { .. } => true,
-        Side::Present(previous) => is_known(previous.id()),
-        Side::Unreadable(_) => false,
-    };
-    matches!(shown.pending, Side::Absent)
-        && is_replaced_by_known
-        && in_use
-            .pending()
-            .is_some_and(|pending| pending.id() != shown.current.id())
 }
 
 impl LeftOut {

@@ -218,8 +218,7 @@ where
         self.flip_poll_at = (answered || by_token).then_some(flip_poll);
         self.with_shared(|shared| {
             note_health(shared, &refresher, &outcome);
-            let is_whole = outcome.is_ok() && refresher.stale_parts().is_empty();
-            shared.note_refresh(is_whole, rest);
+            shared.note_refresh(outcome.is_ok(), rest);
         });
         self.refresher = Some(refresher);
         for reply in self.asked.end() {

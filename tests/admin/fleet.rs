@@ -184,7 +184,8 @@ async fn one_that_does_not_answer_or_is_stale_or_is_stopped() {
     store.fail_next(1, SourceError::new(SourceErrorKind::Unavailable, "cut off"));
     all[1].keyring.refresh().await.unwrap_err();
     let verdict = asked_twice(&question, &all).await;
-    let text = "not safe: at b: app: the last refresh failed; the source answered ";
+    let text =
+        "not safe: at b: app: the last refresh failed, at least in part; the source answered ";
     assert!(verdict.to_string().contains(text), "{verdict}");
     assert_eq!(verdict.doubts().len(), 1);
     all[1].keyring.refresh().await.unwrap();

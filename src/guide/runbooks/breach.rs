@@ -91,7 +91,7 @@
 //!
 //! ```sh
 //! # 1. Write a new key. A `version` of your own goes, or gets another name.
-//! cd "${DIRECTORY:?}" && umask 077 && cp -p current.json .next &&
+//! cd "${DIRECTORY:?}" && umask 077 && rm -f .next && cp -p current.json .next && chmod u+w .next &&
 //!   jq -c 'del(.version) | .jwt_secret = env.NEW_SECRET | .api_key = env.NEW_API_KEY' current.json > .next &&
 //!   mv .next current.json
 //! ```
@@ -100,7 +100,7 @@
 //! # 2. Nothing is previous, and nothing pends.
 //! cd "${DIRECTORY:?}" && umask 077 &&
 //!   for stage in previous pending; do
-//!     cp -p current.json .next && echo null > .next && mv .next "$stage.json"
+//!     rm -f .next && cp -p current.json .next && chmod u+w .next && echo null > .next && mv .next "$stage.json"
 //!   done
 //! ```
 //!

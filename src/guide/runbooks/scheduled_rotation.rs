@@ -61,13 +61,14 @@
 //! ```sh
 //! # 1. Stage: written beside its place, under a name that begins with a dot, and moved there.
 //! # It gets the mode of the one in use, so that the server can read it; as root its owner, too.
-//! cp -p "${DIRECTORY:?}/current.json" "$DIRECTORY/.next" && cat next.json > "$DIRECTORY/.next" &&
+//! rm -f "${DIRECTORY:?}/.next" && cp -p "$DIRECTORY/current.json" "$DIRECTORY/.next" && chmod u+w "$DIRECTORY/.next" &&
+//!   cat next.json > "$DIRECTORY/.next" &&
 //!   mv "$DIRECTORY/.next" "$DIRECTORY/pending.json"
 //! ```
 //!
 //! ```sh
 //! # 3. Flip: previous first. With `not_after`, the overlap from now on, so that a restart does not begin the window anew.
-//! cd "${DIRECTORY:?}" && umask 077 && cp -p current.json .next &&
+//! cd "${DIRECTORY:?}" && umask 077 && rm -f .next && cp -p current.json .next && chmod u+w .next &&
 //!   jq -c '.not_after = (now + 930 | todate)' current.json > .next && mv .next previous.json && mv pending.json current.json
 //! ```
 //!
