@@ -260,6 +260,15 @@ async fn what_came_back_is_not_replaced_and_the_memory_is_bounded() {
     drop(held);
     rotate(&store, &keyring, 1200).await;
     keyring.drained(&first).await.unwrap_err();
+    let mut many = Vec::new();
+    for key in 1201..1251 {
+        many.push(keyring.current());
+        rotate(&store, &keyring, key).await;
+    }
+    assert!(keyring.status().replaced.len() > 50);
+    drop(many);
+    rotate(&store, &keyring, 1251).await;
+    assert_eq!(keyring.status().replaced.len(), 33);
 }
 
 #[derive(Deserialize)]

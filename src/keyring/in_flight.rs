@@ -177,12 +177,11 @@ impl<T> InFlight<T> {
             return;
         }
         // What is still in use is listed, however long ago it was replaced; of the rest so many.
-        let is_unused = |it: &&ReplacedVersion<T>| uses_of(ledger, self, &it.id, now).is_empty();
-        let mut unused = self.versions.iter().filter(is_unused);
-        let oldest = unused.next().map(|it| it.id.clone());
-        if let Some(oldest) = oldest.filter(|_| unused.count() + 1 >= MAX_REPLACED) {
-            self.versions.retain(|it| it.id != oldest);
-        }
+        let ids = self.versions.iter().map(|it| &it.id);
+        let unused = ids.filter(|id| uses_of(ledger, self, id, now).is_empty());
+        let mut forgotten: Vec<VersionId> = unused.cloned().collect();
+        forgotten.truncate((forgotten.len() + 1).saturating_sub(MAX_REPLACED));
+        self.versions.retain(|it| !forgotten.contains(&it.id));
         self.versions.push_back(ReplacedVersion {
             id: id.clone(),
             at: now,
