@@ -312,11 +312,31 @@ async fn a_pending_key_that_was_taken_back_does_not_wait_for_a_good_current() {
     world.keyring.refresh().await.unwrap_err();
     assert_eq!(world.ask(&leaked).await, REFUSED);
     assert!(world.keyring.status().pending.is_none());
-    // It may be staged again, beside the current that is in use.
+    // What cannot be read does not bring it back ..
+    let error = SourceError::new(SourceErrorKind::Unavailable, "half of it");
+    let unread = view.clone().with_unreadable(Stage::Pending, error);
+    world.store.set(unread);
+    world.keyring.refresh().await.unwrap();
+    assert_eq!(world.ask(&leaked).await, REFUSED);
+    // .. but it may be staged again, beside the current that is in use.
     let again = Version::new("again", doc(2));
     world.store.set(view.with_pending(again));
     world.keyring.refresh().await.unwrap();
     assert_eq!(world.ask(&leaked).await, Ok(Stage::Pending));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pending_version_with_the_key_in_use_is_taken_back_as_well() {
+    let world = World::new(Memory::new(doc(1))).await;
+    world.store.stage_pending(edited(1, 1));
+    world.keyring.refresh().await.unwrap();
+    let generation = world.keyring.status().generation;
+    world.store.drop_pending();
+    world.store.rotate("[]");
+    world.keyring.refresh().await.unwrap_err();
+    let status = world.keyring.status();
+    assert!(status.pending.is_none());
+    assert_eq!(status.generation, generation + 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -329,7 +349,8 @@ async fn a_pending_key_that_came_into_use_stays_though_it_is_refused_here() {
     let first = || Version::new("1", doc(1));
     let mended = Versions::new(Version::new("mended", "[]")).with_previous(first());
     let flipped = flipped.with_previous(first());
-    for view in [flipped, mended, replaced] {
+    let again = Versions::new(Version::new("again", "[]")).with_previous(first());
+    for view in [flipped, mended, again, replaced] {
         world.store.set(view);
         world.keyring.refresh().await.unwrap_err();
         assert_eq!(world.ask(&of_others).await, Ok(Stage::Pending));

@@ -121,8 +121,8 @@ impl InUse {
                 Some(pending) if pending.id() == shown.current.id() => {
                     noted.insert(name.to_owned(), pending.id().clone());
                 }
-                Some(pending) if noted.get(name) == Some(pending.id()) => {}
-                Some(_) | None => {
+                Some(_) => {}
+                None => {
                     noted.remove(name);
                 }
             }

@@ -190,10 +190,16 @@ async fn a_refused_part_still_withdraws_its_pending() {
 #[tokio::test(start_paused = true)]
 async fn a_bundle_that_is_refused_as_a_whole_still_withdraws_the_pending_key() {
     let (world, leaked) = with_pending_key().await;
+    world.db.stage_pending(password("two"));
+    world.refresh().await;
+    let generation = world.keyring.status().generation;
     world.jwt.drop_pending();
     world.db.rotate("[]");
     world.keyring.refresh().await.unwrap_err();
     assert_eq!(world.ask(&leaked).await, REFUSED);
+    let status = world.keyring.status();
+    assert_eq!(status.generation, generation + 1);
+    assert!(status.pending.is_some(), "the other part still stages one");
 }
 
 #[tokio::test(start_paused = true)]

@@ -396,6 +396,11 @@ async fn a_single_user_finds_its_pending_password_beside_a_pending_key() {
     let kind = CredentialKind::single_user();
     secrets.try_each_as(kind, only_two).await.unwrap();
     assert_eq!(secrets.db.password, "one");
+    // Also where what the other part stages cannot be used.
+    world.jwt.stage_pending("[]");
+    world.refresh().await;
+    let secrets = world.keyring.current();
+    secrets.try_each_as(kind, only_two).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
 };
@@ -17,7 +17,7 @@ use crate::{
     Keyring, SessionKey,
     clock::Now,
     event::Event,
-    source::{Memory, Version, Versions},
+    source::{Combined, Memory, Version, Versions},
 };
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -196,6 +196,42 @@ async fn a_flip_that_was_not_seen_opens_one_window() {
         hands.0.fetch_add(WINDOW_HOURS / 2, Ordering::Relaxed);
         assert_eq!(opens(&keys, &identity("b")), current == "c");
     }
+}
+
+#[tokio::test]
+async fn a_pending_key_that_became_current_was_not_cut() {
+    let (source, hands) = (Memory::new(bundle("a", 0)), Hands::default());
+    let keyring = keyring(&source, &hands).await;
+    let keys = keyring.session_keys().unwrap();
+    source.stage_pending(bundle("b", 0));
+    keyring.refresh().await.unwrap();
+    source.promote_pending();
+    keyring.refresh().await.unwrap();
+    assert!(opens(&keys, &identity("b")) && !keys.was_cut(&identity("b")));
+}
+
+#[derive(Deserialize)]
+struct Parts {
+    own: App,
+    #[expect(dead_code, reason = "it has to be read")]
+    other: BTreeMap<String, String>,
+}
+
+#[tokio::test]
+async fn what_another_part_stages_in_vain_takes_no_pending_key_away() {
+    let (own, other) = (Memory::new(bundle("a", 0)), Memory::new("{}"));
+    let parts = Combined::new()
+        .with("own", own.clone())
+        .with("other", other.clone());
+    let building = Keyring::<Parts>::builder(parts).session_key(|parts| &parts.own.session_key);
+    let keyring = building.build().await.unwrap();
+    let keys = keyring.session_keys().unwrap();
+    own.stage_pending(bundle("b", 0));
+    keyring.refresh().await.unwrap();
+    assert!(opens(&keys, &identity("b")));
+    other.stage_pending("[]");
+    keyring.refresh().await.unwrap();
+    assert!(opens(&keys, &identity("b")) && !keys.was_cut(&identity("b")));
 }
 
 #[tokio::test]
