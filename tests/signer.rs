@@ -26,8 +26,10 @@ struct App {
     jwt: JwtKey,
 }
 
-/// The maximal refresh interval of each process.
+/// The refresh interval of each process.
 const REFRESH: Duration = Duration::from_secs(300);
+/// The interval and two fetches of 10 s: by then the last process has seen a change.
+const DELAY: Duration = Duration::from_secs(320);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -73,13 +75,13 @@ fn current_key(keyring: &Keyring<App>) -> KeyId {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_key_signs_one_interval_after_this_process_had_it_as_current() {
+async fn a_new_key_signs_when_the_last_process_has_seen_it() {
     let store = Memory::new(doc(1));
     let keyring = keyring(&store).await;
     assert_eq!(signs(&keyring).await, Stage::Current);
     store.rotate(doc(2));
     keyring.refresh().await.unwrap();
-    tokio::time::advance(REFRESH - SECOND).await;
+    tokio::time::advance(DELAY - SECOND).await;
     assert_eq!(signs(&keyring).await, Stage::Previous);
     tokio::time::advance(2 * SECOND).await;
     assert_eq!(signs(&keyring).await, Stage::Current);
@@ -114,7 +116,7 @@ async fn time_spent_as_pending_counts() {
     let keyring = keyring(&store).await;
     store.stage_pending(doc(2));
     keyring.refresh().await.unwrap();
-    tokio::time::advance(4 * MINUTE).await;
+    tokio::time::advance(DELAY - MINUTE).await;
     store.promote_pending();
     keyring.refresh().await.unwrap();
     assert_eq!(signs(&keyring).await, Stage::Previous);
@@ -124,7 +126,7 @@ async fn time_spent_as_pending_counts() {
     // Long enough, and it signs from the flip on.
     store.stage_pending(doc(3));
     keyring.refresh().await.unwrap();
-    tokio::time::advance(REFRESH).await;
+    tokio::time::advance(DELAY).await;
     store.promote_pending();
     keyring.refresh().await.unwrap();
     assert_eq!(signs(&keyring).await, Stage::Current);
@@ -136,7 +138,7 @@ async fn a_pending_key_that_was_taken_back_begins_anew() {
     let keyring = keyring(&store).await;
     store.stage_pending(doc(2));
     keyring.refresh().await.unwrap();
-    tokio::time::advance(REFRESH).await;
+    tokio::time::advance(DELAY).await;
     store.drop_pending();
     keyring.refresh().await.unwrap();
     store.rotate(doc(2));
@@ -175,7 +177,7 @@ async fn another_field_is_none_of_its_business_and_a_rollback_waits_for_nobody()
     );
     store.rotate(doc(2));
     keyring.refresh().await.unwrap();
-    tokio::time::advance(REFRESH).await;
+    tokio::time::advance(DELAY).await;
     assert_eq!(signs(&keyring).await, Stage::Current);
     // Everybody still verifies with the first one.
     store.rotate(edited(1, 2));
@@ -226,7 +228,7 @@ async fn verifiers_elsewhere_get_the_public_keys_of_all_stages() {
     assert!(ask(&elsewhere, &token(&keyring.signer())).await.is_ok());
     store.promote_pending();
     keyring.refresh().await.unwrap();
-    tokio::time::advance(2 * REFRESH).await;
+    tokio::time::advance(2 * DELAY).await;
     assert!(ask(&elsewhere, &token(&keyring.signer())).await.is_ok());
 
     keyring.revoke_previous();
@@ -262,26 +264,23 @@ async fn close_to_the_end_of_the_window_the_new_key_signs() {
 #[tokio::test(start_paused = true)]
 async fn an_overlap_in_which_tokens_would_be_cut_off_is_refused() {
     let store = Memory::new(doc(1));
-    let built = builder(&store)
-        .token_lifetime(6 * MINUTE + 11 * SECOND)
-        .build()
-        .await;
+    let built = builder(&store).token_lifetime(331 * SECOND).build().await;
     let error: BuildError = built.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "overlap is 1000s, which is less than 1001s: refresh_every (300s) + activation_delay (300s) + \
-         token_lifetime (371s) + a leeway of 30s; with less, tokens that the replaced key signed would \
+        "overlap is 1000s, which is less than 1001s: refresh_every + 2 x (fetch_limit + the limits of \
+         prepare and probes) (320s) + activation_delay (320s) + token_lifetime (331s) + a leeway of 30s; with less, tokens that the replaced key signed would \
          be refused before they end"
     );
     assert!(
         builder(&store)
-            .token_lifetime(6 * MINUTE + 10 * SECOND)
+            .token_lifetime(330 * SECOND)
             .build()
             .await
             .is_ok()
     );
     let alone = builder(&store).activation_delay(Duration::ZERO);
-    assert!(alone.token_lifetime(11 * MINUTE).build().await.is_ok());
+    assert!(alone.token_lifetime(650 * SECOND).build().await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]

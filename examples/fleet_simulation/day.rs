@@ -18,8 +18,8 @@ pub(crate) const START: Duration = Duration::from_secs(40);
 pub(crate) const OPENING: Duration = Duration::from_secs(60);
 pub(crate) const POLL: Duration = Duration::from_secs(300);
 pub(crate) const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
-/// What the builder asks for: detection, activation, a token's life and the leeway are 930 s.
-pub(crate) const OVERLAP: Duration = Duration::from_secs(960);
+/// What the builder asks for: detection, activation, a token's life and the leeway are 970 s.
+pub(crate) const OVERLAP: Duration = Duration::from_secs(1_000);
 /// A pending key is put so long before it becomes current: a poll, and some for a slow store.
 const PENDING_LEAD: Duration = Duration::from_secs(330);
 /// By then the window of the key before is over.

@@ -69,7 +69,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
     pub(crate) token_ttl: Duration,
     /// For one of several servers over the same secrets: how long a new key waits before it signs, so that
-    /// all of them know it; as long as --refresh-every. By default it signs at once
+    /// all of them know it: --refresh-every and 40 s. By default it signs at once
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) activation_delay: Option<Duration>,
     /// How far the clocks of issuer and server may be apart

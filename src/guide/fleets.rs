@@ -15,21 +15,22 @@
 //! Keyring::<App>::builder(source)
 //!     .jwt_key(|app: &App| &app.jwt_secret)
 //!     .refresh_every(Duration::from_secs(300))    // the TTL
-//!     .activation_delay(Duration::from_secs(300)) // until every replica knows a new key
+//!     .activation_delay(Duration::from_secs(340)) // until every replica knows a new key
 //!     .token_lifetime(Duration::from_secs(300))   // the longest that `signer()` mints
-//!     .overlap(Duration::from_secs(930))          // how long a replaced key is trusted
+//!     .overlap(Duration::from_secs(1010))         // how long a replaced key is trusted
 //!     .refresh_on_unknown_key(UnknownKey::new())  // who is late asks at once
 //!     .build()
 //!     .await
 //! # }
 //! ```
 //!
-//! `overlap` is the one to work out; [`build`](crate::Builder::build) refuses one that is too short and shows the sum. Both
-//! must fit:
+//! `overlap` is the one to work out; [`build`](crate::Builder::build) refuses one that is too short and shows the sum. All
+//! must fit, with *limits* for `fetch_limit` and the limits of prepare and probes:
 //!
 //! ```text
-//! overlap >= 3 x refresh_every + fetch_limit + the limits of prepare and probes
-//! overlap >= refresh_every + activation_delay + token_lifetime + 30 s for clocks that differ
+//! overlap >= 3 x refresh_every + limits
+//! overlap >= refresh_every + 2 x limits
+//! overlap >= refresh_every + 2 x limits + activation_delay + token_lifetime + 30 s for clocks that differ
 //! ```
 //!
 //! The least that the builder accepts, in seconds. `tests/guide` builds each row as it stands, and again with one second less,
@@ -37,22 +38,23 @@
 //!
 //! | for | `refresh_every` | `activation_delay` | `token_lifetime` | with a probe | `overlap` |
 //! |---|---|---|---|---|---|
-//! | the defaults, tokens of 5 min | 300 | 300 | 300 | yes | 930 |
-//! | the defaults, tokens of 15 min | 300 | 300 | 900 | yes | 1530 |
-//! | the defaults, tokens of an hour | 300 | 300 | 3600 | yes | 4230 |
+//! | the defaults, tokens of 5 min | 300 | 340 | 300 | yes | 1010 |
+//! | the defaults, tokens of 15 min | 300 | 340 | 900 | yes | 1610 |
+//! | the defaults, tokens of an hour | 300 | 340 | 3600 | yes | 4310 |
 //! | nobody here signs: an issuer's tokens, or API keys alone | 300 | - | - | yes | 920 |
 //! | the same, without a probe | 300 | - | - | no | 910 |
-//! | a leaked key gone within two minutes | 60 | 60 | 300 | yes | 450 |
+//! | a leaked key gone within two minutes | 60 | 100 | 300 | yes | 530 |
 //! | the same, verifying only | 60 | - | - | yes | 200 |
-//! | a mounted Secret, and three minutes for the kubelet | 180 | 180 | 300 | yes | 690 |
-//! | few calls: once an hour | 3600 | 3600 | 3600 | yes | 10830 |
+//! | a mounted Secret, and three minutes for the kubelet | 180 | 220 | 300 | yes | 770 |
+//! | few calls: once an hour | 3600 | 3640 | 3600 | yes | 10910 |
 //! | one process alone | 300 | 0 | 300 | yes | 920 |
 //!
 //! * **A short `refresh_every` costs calls**: replicas x 86,400 / interval a day, each one `DescribeSecret` or one metadata read.
 //! * **A short `token_lifetime` costs little**, and is what lets everything else be short.
 //! * **`refresh_every` is also what the sums take for the time until the last replica can see a change.** The builder knows nothing
 //!   of a kubelet, or of an operator that copies. Where the way is longer, make it longer too: with a file watch that costs nothing.
-//! * **`activation_delay`** is one `refresh_every` by default, which is right then. Zero is for a process that is alone.
+//! * **`activation_delay`** is by default the time in which the last replica sees a change, as in the table: one `refresh_every`, and
+//!   twice the limits, for the refresh that just missed it and the one that finds it. Zero is for a process that is alone.
 //! * **Equal settings everywhere.** The sums are about the slowest replica. During a deployment that changes them, the larger
 //!   ones hold.
 //! * **`overlap` is no security setting.** It is how long an *ordinary* rotation takes. After a leak you withdraw, and do not wait.
@@ -68,13 +70,13 @@
 //!
 //! # How long the old key is trusted, as numbers
 //!
-//! For `refresh_every` = 300 s, `overlap` = 930 s, `fetch_limit` = `probe_limit` = 10 s:
+//! For `refresh_every` = 300 s, `overlap` = 1010 s, `fetch_limit` = `probe_limit` = 10 s:
 //!
 //! | a replica that | trusts the replaced key after the rotation for | after a withdrawal for |
 //! |---|---|---|
-//! | is asked to reload | 930 s | as long as the reload takes: 40 s at most |
-//! | only polls | 930 s, begun up to 340 s late | 340 s at most |
-//! | is cut off from the store after it saw the rotation | 930 s | what is left of those 930 s |
+//! | is asked to reload | 1010 s | as long as the reload takes: 40 s at most |
+//! | only polls | 1010 s, begun up to 340 s late | 340 s at most |
+//! | is cut off from the store after it saw the rotation | 1010 s | what is left of those 1010 s |
 //! | is cut off before it saw it | **without end** | **without end** |
 //! | the same, with [`refuse_after`](crate::Builder::refuse_after) = 3000 s, the least | 3000 s after its last answer; then it answers 503 | the same |
 //!

@@ -175,7 +175,8 @@ impl<T: Send + Sync + 'static> Keyring<T> {
 
     /// The public keys of all stages as a JWK Set (RFC 7517, section 5), for verifiers elsewhere: current,
     /// previous while it is trusted, and pending, which is how they know it before it signs. Serve it as
-    /// `application/jwk-set+json`, with a `Cache-Control` of no more than the
+    /// `application/jwk-set+json`. A verifier that caches it knows a new key as much later than the last replica
+    /// does: add the cache's life (`max-age`, and what some verifiers add) to the
     /// [activation delay](crate::Builder::activation_delay).
     ///
     /// Secrets and revoked keys are not in it, and private keys with their public half alone; over a bundle

@@ -34,7 +34,7 @@ const TOKEN_CACHE: usize = 10_000;
 /// | [`session_key_window`](Self::session_key_window) | 24 h, or the overlap where that is longer |
 /// | [`fetch_limit`](Self::fetch_limit), [`probe_limit`](Self::probe_limit) | 10 s each, or the refresh interval where that is shorter |
 /// | [`max_pending`](Self::max_pending) | 24 h |
-/// | [`activation_delay`](Self::activation_delay) | one refresh interval |
+/// | [`activation_delay`](Self::activation_delay) | one refresh interval and twice the limits: 320 s, with a probe 340 s |
 /// | [`token_lifetime`](Self::token_lifetime) | not known, not checked |
 /// | [`start_budget`](Self::start_budget) | 30 s |
 /// | [`max_staleness`](Self::max_staleness), [`refuse_after`](Self::refuse_after) | off |
@@ -182,7 +182,8 @@ where
     }
 
     /// How long a replaced key stays trusted. It must be three times the refresh interval plus the time
-    /// limits of fetch, `prepare` and probes, or some process would still use the old key when it ends.
+    /// limits of fetch, `prepare` and probes (or one interval plus twice the limits, where they are that
+    /// long), or some process would still use the old key when it ends.
     /// Default: that, and 900 s at least. With the other defaults it is 910 s, and with a probe 920 s.
     pub fn overlap(mut self, window: Duration) -> Self {
         self.overlap = Some(window);

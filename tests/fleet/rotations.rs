@@ -88,10 +88,10 @@ async fn ten_rotations_over_moto() {
 async fn ten_rotations_over_openbao() {
     /// The activation delay, and the life of a token that was signed at its end.
     const TOKENS_OVER: Duration = Duration::from_secs(1 + 3);
-    const OVERLAP: Duration = Duration::from_secs(35);
+    const OVERLAP: Duration = Duration::from_secs(39);
     let bao = Bao::dev().expect("TOWER_SECRETS_BAO, which `tests/beds/openbao` prints");
     put(&bao, 1);
-    let settings = "--refresh-every 1s --activation-delay 1s --token-ttl 3s --overlap 35s";
+    let settings = "--refresh-every 1s --activation-delay 1s --token-ttl 3s --overlap 39s";
     let settings: Vec<_> = settings.split(' ').collect();
     let fleet = Fleet::start(&settings, with_bao(&bao)).await;
     let board = fleet.board.clone();

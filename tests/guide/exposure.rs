@@ -1,7 +1,9 @@
 //! How long a leaked key is accepted, by replicas that are asked, that only poll, and that are cut off: the numbers in
-//! `guide::fleets` and in the runbook of a breach, with the settings that they are for.
+//! `guide::fleets` and in the runbook of a breach, with the settings that they are for; and that the least of those
+//! settings lose no token.
 
 use std::{
+    collections::VecDeque,
     io,
     sync::{
         Arc,
@@ -24,7 +26,8 @@ use crate::support::{ask, token};
 const LIMIT: Duration = Duration::from_secs(10);
 /// A little less than a limit: it is kept.
 const SLOW: Duration = Duration::from_millis(9_990);
-const OVERLAP: Duration = Duration::from_secs(930);
+const OVERLAP: Duration = Duration::from_secs(1010);
+const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 const REFUSE_AFTER: Duration = Duration::from_secs(3000);
 
 /// What the pages say, in seconds.
@@ -76,10 +79,10 @@ impl Source for Far {
     }
 }
 
-fn builder(source: &Far) -> Builder<App> {
-    Keyring::<App>::builder(source.clone())
+fn builder(source: impl Source) -> Builder<App> {
+    Keyring::<App>::builder(source)
         .jwt_key(|app| &app.jwt_secret)
-        .token_lifetime(Duration::from_secs(300))
+        .token_lifetime(TOKEN_LIFETIME)
         .overlap(OVERLAP)
         .fetch_limit(LIMIT)
         .probe("slow", async |_: Arc<App>| {
@@ -92,7 +95,7 @@ fn builder(source: &Far) -> Builder<App> {
 /// A replica over such a store, and a token of the key that leaks.
 async fn replica() -> (Far, Keyring<App>, String) {
     let source = Far::new();
-    let keyring = builder(&source).build().await.unwrap();
+    let keyring = builder(source.clone()).build().await.unwrap();
     let leaked = token(&keyring.signer());
     (source, keyring, leaked)
 }
@@ -181,7 +184,7 @@ async fn a_replica_that_is_cut_off_before_it_saw_the_rotation() {
 #[tokio::test(start_paused = true)]
 async fn the_same_with_refuse_after() {
     let source = Far::new();
-    let builder = builder(&source).refuse_after(REFUSE_AFTER);
+    let builder = builder(source.clone()).refuse_after(REFUSE_AFTER);
     let keyring = builder.build().await.unwrap();
     let leaked = token(&keyring.signer());
     source.cut();
@@ -195,9 +198,55 @@ async fn the_same_with_refuse_after() {
     );
     // It is the least that the builder takes.
     let second = Duration::from_secs(1);
-    let refused = self::builder(&source).refuse_after(REFUSE_AFTER - second);
+    let refused = self::builder(source).refuse_after(REFUSE_AFTER - second);
     let error = refused.build().await.unwrap_err().to_string();
     assert!(error.contains("refuse_after"), "{error}");
+}
+
+/// Neither a token of the new key, by a replica that does not know it yet, nor one of the old key, by a replica
+/// that has let it go.
+#[tokio::test(start_paused = true)]
+async fn between_the_first_replica_and_the_last_no_token_is_lost() {
+    let (far, last, _) = replica().await;
+    let near = Memory::new(document(0));
+    let first = builder(near.clone()).build().await.unwrap();
+    after_a_poll(&far).await;
+    far.memory.rotate(document(1));
+    near.rotate(document(1));
+    first.refresh().await.unwrap();
+
+    let second = Duration::from_secs(1);
+    let mut tokens = VecDeque::new();
+    let flip = Instant::now();
+    let mut seen_by_last = None;
+    while flip.elapsed() < OVERLAP + Duration::from_secs(MISSED) {
+        for signing in [&first, &last] {
+            tokens.push_back((Instant::now(), token(&signing.signer())));
+        }
+        let fresh = tokens.iter().rev().take(2);
+        let is_old = |(minted, _): &&(Instant, String)| minted.elapsed() + second >= TOKEN_LIFETIME;
+        for (minted, token) in fresh.chain(tokens.iter().take_while(is_old)) {
+            for (name, verifying) in [("first", &first), ("last", &last)] {
+                let answer = ask(verifying, token).await;
+                let (flip, age) = (flip.elapsed(), minted.elapsed());
+                assert!(
+                    answer.is_ok(),
+                    "{name}, {flip:?} after the flip, {age:?} old"
+                );
+            }
+        }
+        while tokens.front().is_some_and(|it| is_old(&it)) {
+            tokens.pop_front();
+        }
+        if seen_by_last.is_none() && last.status().previous.is_some() {
+            seen_by_last = Some(flip.elapsed());
+        }
+        sleep(second).await;
+    }
+    println!("the last saw it after {seen_by_last:?}");
+    // It was as late as it may be, less the jitter.
+    assert!(seen_by_last.unwrap() > Duration::from_secs(270) + 2 * SLOW);
+    assert!(!tokens.is_empty());
 }
 
 /// Why the runbook begins with a new key.

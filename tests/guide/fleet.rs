@@ -109,7 +109,7 @@ impl Pace {
     /// As fast as a window goes that is waited for.
     pub(crate) const QUICK: Self = Self {
         refresh_every: Duration::from_secs(2),
-        fetch_limit: Duration::from_secs(5),
+        fetch_limit: Duration::from_secs(4),
     };
 }
 

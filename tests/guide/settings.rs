@@ -88,10 +88,9 @@ fn its_sums_are_those_of_the_page() {
         let row = Row::read(&cells);
         let limits = if row.has_probe { 20 } else { 10 };
         let seen = 3 * row.refresh_every + limits;
-        let delay = row.activation_delay.unwrap_or(row.refresh_every);
-        let signed = row
-            .token_lifetime
-            .map(|life| row.refresh_every + delay + life + 30);
+        let detection = row.refresh_every + 2 * limits;
+        let delay = row.activation_delay.unwrap_or(detection);
+        let signed = row.token_lifetime.map(|life| detection + delay + life + 30);
         assert_eq!(seen.max(signed.unwrap_or(0)), row.overlap, "{row:?}");
     }
 }

@@ -158,7 +158,7 @@
 //! |---|---|
 //! | was reloaded, and answered | that answer: 40 s at most |
 //! | was missed | 340 s at most |
-//! | is cut off, but had seen step 1 before step 2 | its overlap, 930 s in [the table](crate::guide::fleets#what-to-set) |
+//! | is cut off, but had seen step 1 before step 2 | its overlap, 1010 s in [the table](crate::guide::fleets#what-to-set) |
 //! | is cut off since before step 1 | **never**, unless [`refuse_after`](crate::Builder::refuse_after) is set: then it refuses *everything* 3000 s after its last answer from the store, 3000 s being the least with that interval |
 //!
 //! A replica that does not answer in step 4 is in one of the last two rows. End its process. One that starts again reads the store

@@ -69,7 +69,7 @@
 //! ```sh
 //! # 3. Flip: previous first. With `not_after`, the overlap from now on, so that a restart does not begin the window anew.
 //! cd "${DIRECTORY:?}" && umask 077 && rm -f .next && cp -p current.json .next && chmod u+w .next &&
-//!   jq -c '.not_after = (now + 930 | todate)' current.json > .next && mv .next previous.json && mv pending.json current.json
+//!   jq -c '.not_after = (now + 1010 | todate)' current.json > .next && mv .next previous.json && mv pending.json current.json
 //! ```
 //!
 //! A stage that is a folder of fields is copied, changed and moved as a folder. In Kubernetes, each of them is one update of the Secret.

@@ -22,29 +22,25 @@ impl Signing {
             .map_or(Duration::ZERO, |life| life.saturating_add(LEEWAY))
     }
 
-    pub(super) fn activation_delay(self, refresh_every: Duration) -> Duration {
-        self.activation_delay.unwrap_or(refresh_every)
+    pub(super) fn activation_delay(self, detection: Duration) -> Duration {
+        self.activation_delay.unwrap_or(detection)
     }
 
     /// A token that the key before signs at the last moment has to live to its end.
-    pub(super) fn check(
-        self,
-        refresh_every: Duration,
-        overlap: Duration,
-    ) -> Result<(), BuildError> {
+    pub(super) fn check(self, detection: Duration, overlap: Duration) -> Result<(), BuildError> {
         let Some(token_lifetime) = self.token_lifetime else {
             return Ok(());
         };
-        let delay = self.activation_delay(refresh_every);
-        let least = refresh_every
+        let delay = self.activation_delay(detection);
+        let least = detection
             .saturating_add(delay)
             .saturating_add(self.token_life());
         if overlap >= least {
             return Ok(());
         }
         Err(BuildError::config(format!(
-            "overlap is {overlap:?}, which is less than {least:?}: refresh_every ({refresh_every:?}) \
-             + activation_delay ({delay:?}) + token_lifetime ({token_lifetime:?}) + a leeway of \
+            "overlap is {overlap:?}, which is less than {least:?}: refresh_every + 2 x (fetch_limit + \
+             the limits of prepare and probes) ({detection:?}) + activation_delay ({delay:?}) + token_lifetime ({token_lifetime:?}) + a leeway of \
              {LEEWAY:?}; with less, tokens that the replaced key signed would be refused before they end",
         )))
     }
@@ -53,7 +49,7 @@ impl Signing {
 impl<Raw, T> Builder<Raw, T> {
     /// How long the tokens of the [`Signer`](crate::Signer) live at most: `exp` minus now. With it,
     /// [`build`](Self::build) makes sure that a token of a replaced key is accepted to its end: the
-    /// [overlap](Self::overlap) has to cover a refresh interval (until a rotation is seen), the
+    /// [overlap](Self::overlap) has to cover the time until the last replica sees a rotation, the
     /// [`activation_delay`](Self::activation_delay) (until the new key signs), this, and 30 s for
     /// clocks that differ. Set it wherever tokens are signed. Default: not known, not checked.
     pub fn token_lifetime(mut self, longest: Duration) -> Self {
@@ -62,9 +58,10 @@ impl<Raw, T> Builder<Raw, T> {
     }
 
     /// How long a new key is held, as pending or as current, before the [`Signer`](crate::Signer) signs with
-    /// it: the time in which every process of the fleet sees it. Default: one
-    /// [refresh interval](Self::refresh_every), which is right where all of them have the same. Zero is for
-    /// a process that is alone.
+    /// it: the time in which every process of the fleet that can reach the store sees it. Default: one
+    /// [refresh interval](Self::refresh_every), and twice the time limits of fetch, `prepare` and probes,
+    /// for the refresh that just missed the key and the one that finds it: 320 s, with a probe 340 s. That
+    /// is right where all processes have the same settings. Zero is for a process that is alone.
     pub fn activation_delay(mut self, delay: Duration) -> Self {
         self.signing.activation_delay = Some(delay);
         self

@@ -156,20 +156,24 @@ where
             ));
         }
         let longest_probe = self.recipe.longest_proof();
+        let limits = self.recipe.fetch_limit.saturating_add(longest_probe);
+        // Of a change that a refresh just missed: the rest of that, the interval, and the next.
+        let detection = self.refresh_every.saturating_add(limits.saturating_mul(2));
         let least = (self.refresh_every * 3)
-            .saturating_add(self.recipe.fetch_limit)
-            .saturating_add(longest_probe);
+            .saturating_add(limits)
+            .max(detection);
         let overlap = self.overlap.unwrap_or_else(|| OVERLAP.max(least));
         if overlap < least {
             return Err(BuildError::config(format!(
                 "overlap is {overlap:?}, which is less than {least:?}: 3 x refresh_every \
                  ({:?}) + fetch_limit ({:?}) + the limits of prepare and probes \
-                 ({longest_probe:?}); with less, some process would still use a key when it ends",
+                 ({longest_probe:?}), or one interval and twice the limits where that is more; \
+                 with less, some process would still use a key when it ends",
                 self.refresh_every, self.recipe.fetch_limit,
             )));
         }
         let session_keys = session::window(self.session_key_window, overlap, least)?;
-        self.signing.check(self.refresh_every, overlap)?;
+        self.signing.check(detection, overlap)?;
         if let Some(limit) = self.refuse_after
             && limit < self.refresh_every * 10
         {
@@ -184,7 +188,7 @@ where
             session_keys,
             max_pending: self.max_pending,
             release_previous_at_swap: self.release_previous_at_swap,
-            activation_delay: self.signing.activation_delay(self.refresh_every),
+            activation_delay: self.signing.activation_delay(detection),
         })
     }
 }
