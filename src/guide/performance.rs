@@ -2,9 +2,8 @@
 //!
 //! # A token
 //!
-//! * A token that was not seen before costs its signature check and some one to one and a half microseconds, or two to two and
-//!   a half where the memory of tokens is full. No network is in it, and the number of heap allocations does not depend on the
-//!   bundle.
+//! * A token that was not seen before costs its signature check and about a microsecond, or about two where the memory of tokens is full. No
+//!   network is in it, and the number of heap allocations does not depend on the bundle.
 //! * A token of an asymmetric key that was seen before costs a digest instead of the signature check. How many are remembered
 //!   is [`token_cache`](crate::Builder::token_cache); it begins empty after each rotation.
 //! * A token of the previous key costs the same where it has a `kid`, and one more signature check where it has none. Tokens of
@@ -17,27 +16,28 @@
 //!
 //! # Figures
 //!
-//! What a middleware adds to a request, over the same empty axum router, in one process, interleaved; µs, the median of
-//! 61 rounds. By `cargo run --release --manifest-path benches/peers/Cargo.toml` on 2026-11-28, AMD EPYC with 2 cores,
-//! rustc 1.95.0, aws-lc-rs 1.19.0, axum 0.8.9. Times depend on the machine; compare them with the first two rows: the
-//! second is what the same check takes in a request's place, where others have used the processor's caches before it. They also
-//! differ between runs: ours for ES256 with the memory full took 1.03 to 1.06 times the signature in that day's runs, and
-//! ours for HS256 3.0 to 3.4 times.
+//! What a middleware adds to a request, over the same empty axum router, in one process, interleaved; µs, the
+//! median of 61 rounds. By `cargo run --profile lto --manifest-path benches/peers/Cargo.toml` on 2026-11-28, AMD
+//! EPYC with 2 cores, rustc 1.95.0, aws-lc-rs 1.19.0, axum 0.8.9; all built with `lto = "fat"` and one codegen unit. Times
+//! depend on the machine; compare them with the first two rows: the second is what the same check takes in a request's place,
+//! where others have used the processor's caches before it. They also differ between runs: in eight of that day ours for ES256
+//! took 1.02 to 1.03 times the signature, with the memory full 1.03 to 1.04 times, and ours for HS256 2.7 to 2.9 times. With Cargo's
+//! defaults for a release ours take some 0.1 to 0.6 µs more, and for ES256 with the memory full 1.04 to 1.05 times the signature.
 //!
 //! | | HS256 | RS256 | ES256 | EdDSA |
 //! |---|---|---|---|---|
-//! | the signature check alone, key prepared | 0.43 | 16.17 | 53.41 | 37.34 |
-//! | the same, called by a layer that does nothing else | 0.57 | 16.60 | 55.45 | 38.33 |
-//! | **tower-secrets 0.1.0**, a token not seen before, without the memory of tokens | **1.39** | **17.44** | **55.47** | **38.76** |
-//! | **tower-secrets**, a token not seen before, the memory full | - | **18.29** | **56.14** | **40.02** |
-//! | **tower-secrets**, a token seen before | - | **0.83** | **0.69** | **0.68** |
-//! | aliri_tower 0.6.1 | 2.33 | 24.08 | 57.53 | - |
-//! | axum-jwt-auth 0.7.0 with aws_lc_rs / as shipped | 3.72 / 3.56 | 22.16 / 187.17 | 62.74 / 284.51 | 41.27 / 43.96 |
-//! | jwt-authorizer 0.15.0 | 4.02 | 25.49 | 61.01 | 53.01 |
-//! | tower-oauth2-resource-server 0.12.5 with aws_lc_rs / as shipped | 5.38 / 5.14 | 23.92 / 188.60 | 67.92 / 285.26 | 42.79 / 46.15 |
-//! | axum-keycloak-auth 0.8.3 | - | 27.40 | 67.87 | 55.47 |
-//! | tower-mcp 0.25.0 | 5.96 | 24.91 | 71.64 | 44.95 |
-//! | bare `jsonwebtoken::decode` 11.1.0, no HTTP | 3.34 | 21.68 | 58.76 | 40.56 |
+//! | the signature check alone, key prepared | 0.43 | 16.04 | 52.88 | 37.04 |
+//! | the same, called by a layer that does nothing else | 0.54 | 16.40 | 54.38 | 37.70 |
+//! | **tower-secrets 0.1.0**, a token not seen before, without the memory of tokens | **1.21** | **17.29** | **54.17** | **38.08** |
+//! | **tower-secrets**, a token not seen before, the memory full | - | **17.98** | **54.91** | **38.81** |
+//! | **tower-secrets**, a token seen before | - | **0.78** | **0.65** | **0.65** |
+//! | aliri_tower 0.6.1 | 2.07 | 23.60 | 56.80 | - |
+//! | axum-jwt-auth 0.7.0 with aws_lc_rs / as shipped | 3.34 / 3.09 | 21.56 / 186.10 | 60.18 / 239.37 | 41.94 / 37.98 |
+//! | jwt-authorizer 0.15.0 | 3.73 | 24.88 | 60.00 | 54.54 |
+//! | tower-oauth2-resource-server 0.12.5 with aws_lc_rs / as shipped | 4.83 / 4.55 | 23.17 / 187.83 | 66.64 / 241.20 | 45.63 / 42.70 |
+//! | axum-keycloak-auth 0.8.3 | - | 26.72 | 67.09 | 60.26 |
+//! | tower-mcp 0.25.0 | 5.27 | 24.06 | 70.28 | 50.82 |
+//! | bare `jsonwebtoken::decode` 11.1.0, no HTTP | 2.97 | 21.27 | 57.87 | 40.42 |
 //!
 //! # A rotation
 //!
@@ -67,7 +67,7 @@
 //!
 //! | what it answers | command |
 //! |---|---|
-//! | what a middleware adds, beside its peers: the table above (needs pkg-config and OpenSSL's headers) | `cargo run --release --manifest-path benches/peers/Cargo.toml` |
+//! | what a middleware adds, beside its peers: the table above (needs pkg-config and OpenSSL's headers) | `cargo run --profile lto --manifest-path benches/peers/Cargo.toml` |
 //! | the same, quickly, to see that it runs | `.. -- --quick` |
 //! | whether ours is within its targets | `.. -- --check --tolerance 0.05` |
 //! | how long a request takes | `cargo bench --bench verify` |

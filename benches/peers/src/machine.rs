@@ -1,6 +1,6 @@
 //! What the figures were measured with.
 
-use std::{fs, process::Command, thread};
+use std::{env, fs, path::Path, process::Command, thread};
 
 use crate::report::Table;
 
@@ -30,10 +30,7 @@ pub fn table() -> Table {
     table.row("machine", [format!("{}, {cores} cores", processor())]);
     table.row("date", [output("date", &["-u", "+%Y-%m-%d %H:%M UTC"])]);
     table.row("rustc", [output("rustc", &["--version"])]);
-    table.row(
-        "profile",
-        ["release, default LTO, debug = false".to_owned()],
-    );
+    table.row("profile", [profile()]);
     let versions = CRATES.map(|name| format!("{name} {}", versions(name)));
     table.row("crates", [versions.join(", ")]);
     table
@@ -46,6 +43,17 @@ fn processor() -> String {
         .find_map(|line| line.strip_prefix("model name"));
     let model = line.and_then(|line| line.split(": ").nth(1));
     model.unwrap_or("unknown processor").to_owned()
+}
+
+/// Cargo names the folder after it.
+fn profile() -> String {
+    let program = env::current_exe().unwrap_or_default();
+    let folder = program.parent().and_then(Path::file_name);
+    match folder.and_then(|it| it.to_str()) {
+        Some("lto") => "lto: release with lto = \"fat\", codegen-units = 1".to_owned(),
+        Some(other) => format!("{other}, with Cargo's defaults, debug = false"),
+        None => "unknown".to_owned(),
+    }
 }
 
 fn output(program: &str, arguments: &[&str]) -> String {
