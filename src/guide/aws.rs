@@ -19,7 +19,7 @@
 //! let keyring = Keyring::<App>::builder(SecretsManager::from_env("mcp/app").await)
 //!     .jwt_key(|app| &app.jwt_secret)
 //!     .token_lifetime(Duration::from_secs(300)) // of the tokens that `keyring.signer()` mints
-//!     .overlap(Duration::from_secs(1010))       // the least that fits: see `guide::fleets`
+//!     .overlap(Duration::from_secs(970))        // the least that fits: see `guide::fleets`
 //!     .refresh_on_unknown_key(UnknownKey::new())
 //!     .reload_on_sighup()
 //!     .build()
