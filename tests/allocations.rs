@@ -29,7 +29,7 @@ use tower_secrets::{
 mod load;
 use load::{App, Key, Kind, request, still_keyring, token};
 
-const MOST_FOR_A_NEW_TOKEN: u64 = 9;
+const MOST_FOR_A_NEW_TOKEN: u64 = 8;
 const MOST_FOR_A_TOKEN_SEEN_BEFORE: u64 = 6;
 const MOST_BYTES: u64 = 2_048;
 const CACHED: usize = 1_000;

@@ -262,6 +262,12 @@ async fn nothing_that_is_shown_holds_a_value() {
         );
     }
 
+    let set = r#"{"keys":[
+        {"kty":"oct","k":"QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY"},
+        {"kty":"oct","k":"SWORDFISH"}]}"#;
+    store.rotate(with_keys(set, &format!("{SESSION:?}"), "4"));
+    keyring.refresh().await.unwrap();
+
     let foreign = SourceError::new(SourceErrorKind::Other, "down");
     said.error("SourceError", &foreign);
     let view = Versions::new(Version::new("9", doc("9")));
@@ -281,6 +287,7 @@ async fn nothing_that_is_shown_holds_a_value() {
         "secrets_reload_failed",
         "secrets_reloaded",
         "secrets_stage_skipped",
+        "WARN tower_secrets::event: secrets_key_skipped",
     ] {
         assert!(
             written.contains(name),

@@ -1,6 +1,9 @@
 //! What the layers answer, and what they leave in a request.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use http::{
     HeaderMap, HeaderValue, Request, Response,
@@ -213,10 +216,21 @@ async fn a_token_that_does_not_pass_is_an_invalid_token() {
         .issuer("https://a.example")
         .issuer("https://b.example")
         .audience("mcp")
+        .max_token_age(Duration::from_secs(600))
         .leeway(Duration::from_secs(5));
-    let full = json!({ "iss": "https://b.example", "aud": ["other", "mcp"] });
+    let issued = |seconds: i64| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        i64::try_from(now.as_secs()).unwrap() + seconds
+    };
+    let full = json!({ "iss": "https://b.example", "aud": ["other", "mcp"], "iat": issued(0) });
+    let mut old = full.clone();
+    old["iat"] = json!(issued(-700));
+    let mut ageless = full.clone();
+    ageless.as_object_mut().unwrap().remove("iat");
     let cases = [
         (token_for(OLD, -10, full.clone()), VerifyErrorKind::Expired),
+        (token_for(OLD, 300, old), VerifyErrorKind::TooOld),
+        (token_for(OLD, 300, ageless), VerifyErrorKind::MissingClaim),
         (
             token_for(NEW, 300, full.clone()),
             VerifyErrorKind::BadSignature,

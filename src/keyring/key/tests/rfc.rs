@@ -97,6 +97,26 @@ fn the_printed_signatures_verify_under_the_printed_keys() {
     }
 }
 
+/// RFC 8037, appendices A.6 and A.7: they agree on keys, and sign nothing.
+#[test]
+fn the_key_agreement_keys_of_rfc_8037_are_refused() {
+    for (kid, curve, x) in [
+        (
+            "Bob",
+            "X25519",
+            "3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08",
+        ),
+        (
+            "Dave",
+            "X448",
+            "PreoKbDNIPW8_AtZm2_sz22kYnEHvbDU80W0MCfYuXL8PjT7QjKhPKcG3LV67D2uB73BxnvzNgk",
+        ),
+    ] {
+        let jwk = json!({ "kty": "OKP", "crv": curve, "kid": kid, "x": x });
+        assert_refused(&from_json(&jwk), KeyErrorKind::Unsupported, "`crv`");
+    }
+}
+
 #[test]
 fn the_thumbprint_of_rfc_8037_is_the_key_id() {
     let [.., ed] = examples();

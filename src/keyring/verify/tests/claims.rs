@@ -61,6 +61,12 @@ fn no_member_that_is_read_is_there_twice() {
         ("azp", r#""c""#),
         ("appid", r#""c""#),
         ("cid", r#""c""#),
+        ("scp", r#"["s"]"#),
+        ("nonce", r#""n""#),
+        ("at_hash", r#""h""#),
+        ("c_hash", r#""h""#),
+        ("events", "{}"),
+        ("typ", r#""JWT""#),
     ];
     for (name, value) in names {
         let escaped = format!(r"\u{:04x}{}", name.as_bytes()[0], &name[1..]);

@@ -189,6 +189,8 @@ fn where_no_key_is_asked_the_signature_costs_nothing() {
         (json!({ "alg": "HS256" }), Malformed),
         (json!({ "alg": "HS256", "kid": "one" }), Malformed),
         (json!({ "alg": "HS256", "kid": "two" }), UnknownKey),
+        // Before keys are looked for.
+        (json!({ "alg": "HS256", "kid": "k".repeat(257) }), Malformed),
         (json!({ "alg": "EdDSA", "kid": "one" }), Unsupported),
         (json!({ "alg": "EdDSA" }), UnknownKey),
     ] {

@@ -48,6 +48,46 @@ const A4_Y: &str = "ADSmRA43Z1DSNx_RvcLI87cdL07l6jQyyBXMoxVg_l2Th-x3S1WDhjDly79a
 
 const A5_HEADER: &str = "eyJhbGciOiJub25lIn0";
 
+/// RFC 7515, appendix E: `Negative Test Case for "crit" Header Parameter`.
+const E: &str = "eyJhbGciOiJub25lIiwNCiAiY3JpdCI6WyJodHRwOi8vZXhhbXBsZS5jb20vVU5ERU\
+    ZJTkVEIl0sDQogImh0dHA6Ly9leGFtcGxlLmNvbS9VTkRFRklORUQiOnRydWUNCn0.\
+    RkFJTA.";
+
+/// RFC 7519, appendix A.1: `Example Encrypted JWT`.
+const ENCRYPTED: &str = "eyJhbGciOiJSU0ExXzUiLCJlbmMiOiJBMTI4Q0JDLUhTMjU2In0.\
+    QR1Owv2ug2WyPBnbQrRARTeEk9kDO2w8qDcjiHnSJflSdv1iNqhWXaKH4MqAkQtM\
+    oNfABIPJaZm0HaA415sv3aeuBWnD8J-Ui7Ah6cWafs3ZwwFKDFUUsWHSK-IPKxLG\
+    TkND09XyjORj_CHAgOPJ-Sd8ONQRnJvWn_hXV1BNMHzUjPyYwEsRhDhzjAD26ima\
+    sOTsgruobpYGoQcXUwFDn7moXPRfDE8-NoQX7N7ZYMmpUDkR-Cx9obNGwJQ3nM52\
+    YCitxoQVPzjbl7WBuB7AohdBoZOdZ24WlN1lVIeh8v1K4krB8xgKvRU8kgFrEn_a\
+    1rZgN5TiysnmzTROF869lQ.\
+    AxY8DCtDaGlsbGljb3RoZQ.\
+    MKOle7UQrG6nSxTLX6Mqwt0orbHvAKeWnDYvpIAeZ72deHxz3roJDXQyhxx0wKaM\
+    HDjUEOKIwrtkHthpqEanSBNYHZgmNOV7sln1Eu9g3J8.\
+    fiK51VwhsxJ-siBMR-YFiA";
+
+/// RFC 7519, appendix A.2: `Example Nested JWT`.
+const NESTED: &str = "eyJhbGciOiJSU0ExXzUiLCJlbmMiOiJBMTI4Q0JDLUhTMjU2IiwiY3R5IjoiSldU\
+    In0.\
+    g_hEwksO1Ax8Qn7HoN-BVeBoa8FXe0kpyk_XdcSmxvcM5_P296JXXtoHISr_DD_M\
+    qewaQSH4dZOQHoUgKLeFly-9RI11TG-_Ge1bZFazBPwKC5lJ6OLANLMd0QSL4fYE\
+    b9ERe-epKYE3xb2jfY1AltHqBO-PM6j23Guj2yDKnFv6WO72tteVzm_2n17SBFvh\
+    DuR9a2nHTE67pe0XGBUS_TK7ecA-iVq5COeVdJR4U4VZGGlxRGPLRHvolVLEHx6D\
+    YyLpw30Ay9R6d68YCLi9FYTq3hIXPK_-dmPlOUlKvPr1GgJzRoeC9G5qCvdcHWsq\
+    JGTO_z3Wfo5zsqwkxruxwA.\
+    UmVkbW9uZCBXQSA5ODA1Mg.\
+    VwHERHPvCNcHHpTjkoigx3_ExK0Qc71RMEParpatm0X_qpg-w8kozSjfNIPPXiTB\
+    BLXR65CIPkFqz4l1Ae9w_uowKiwyi9acgVztAi-pSL8GQSXnaamh9kX1mdh3M_TT\
+    -FZGQFQsFhu0Z72gJKGdfGE-OE7hS1zuBD5oEUfk0Dmb0VzWEzpxxiSSBbBAzP10\
+    l56pPfAtrjEYw-7ygeMkwBl6Z_mLS6w6xUgKlvW6ULmkV-uLC4FUiyKECK4e3WZY\
+    Kw1bpgIqGYsw2v_grHjszJZ-_I5uM-9RA8ycX9KqPRp9gc6pXmoU_-27ATs9XCvr\
+    ZXUtK2902AUzqpeEUJYjWWxSNsS-r1TJ1I-FMJ4XyAiGrfmo9hQPcNBYxPz3GQb2\
+    8Y5CLSQfNgKSGt0A4isp1hBUXBHAndgtcslt7ZoQJaKe_nNJgNliWtWpJ_ebuOpE\
+    l8jdhehdccnRMIwAmU1n7SPkmhIl1HlSOpvcvDfhUN5wuqU955vOBvfkBOh5A11U\
+    zBuo2WlgZ6hYi9-e3w29bR0C2-pp3jbqxEDw3iWaf2dc5b-LnR0FEYXvI_tYk5rd\
+    _J9N0mg0tQ6RbpxNEMNoA9QWk5lgdPvbh9BaO195abQ.\
+    AVO9iT5AV4CzvDJCdhSFlQ";
+
 /// RFC 8037, appendix A.4: `Example of Ed25519 signing`.
 const ED25519: &str = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.\
     hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
@@ -131,6 +171,59 @@ fn an_unsecured_token_is_refused() {
     assert_eq!(decoded(A5_HEADER), br#"{"alg":"none"}"#);
     let token = format!("{A5_HEADER}.{JOE}.");
     assert_eq!(judge(&token, &all_keys()), Err(Unsupported));
+}
+
+#[test]
+fn a_critical_extension_is_refused() {
+    let (header, _) = E.split_once('.').unwrap();
+    let header: Value = serde_json::from_slice(&decoded(header)).unwrap();
+    assert_eq!(header["crit"], json!(["http://example.com/UNDEFINED"]));
+    assert_eq!(judge(E, &all_keys()), Err(Unsupported));
+}
+
+#[test]
+fn encrypted_and_nested_tokens_are_refused() {
+    for token in [ENCRYPTED, NESTED] {
+        let parts: Vec<_> = token.split('.').map(decoded).collect();
+        assert_eq!(parts.len(), 5);
+        let header: Value = serde_json::from_slice(&parts[0]).unwrap();
+        assert_eq!(header["enc"], "A128CBC-HS256");
+        assert_eq!(judge(token, &all_keys()), Err(Malformed));
+        // With three parts, too.
+        let [header, rest] = [0, 1].map(|at| token.split('.').nth(at).unwrap());
+        let cut = format!("{header}.{rest}.{rest}");
+        assert_eq!(judge(&cut, &all_keys()), Err(Unsupported));
+    }
+}
+
+/// RFC 7515, appendices A.6 and A.7: the signatures of A.2 and A.3 in JSON.
+#[test]
+fn the_json_serializations_are_refused() {
+    let signed = |kid: &str, header: &str, signature: &str| json!({ "protected": header, "header": { "kid": kid }, "signature": signature });
+    let rsa = signed("2010-12-29", A2_HEADER, A2_SIGNATURE);
+    let mut ec = signed(
+        "e9bc097a-ce51-4036-9562-d2ade882db0d",
+        A3_HEADER,
+        A3_SIGNATURE,
+    );
+    let general = json!({ "payload": JOE, "signatures": [rsa, ec] });
+    ec["payload"] = json!(JOE);
+    for token in [general, ec] {
+        assert_eq!(judge(&token.to_string(), &all_keys()), Err(Malformed));
+    }
+}
+
+/// RFC 7515, appendix F: the payload is sent beside the token.
+#[test]
+fn detached_content_is_refused() {
+    for (header, signature) in [
+        (A1_HEADER, A1_SIGNATURE),
+        (A2_HEADER, A2_SIGNATURE),
+        (A3_HEADER, A3_SIGNATURE),
+    ] {
+        let token = format!("{header}..{signature}");
+        assert_eq!(judge(&token, &all_keys()), Err(BadSignature));
+    }
 }
 
 #[test]
