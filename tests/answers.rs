@@ -142,6 +142,19 @@ async fn staleness_is_counted_from_the_stores_own_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_from_memory_is_asked_for_anew_at_half_of_the_bound() {
+    let (store, source) = cached();
+    let bounded = builder(source)
+        .refresh_every(10 * SECOND)
+        .max_staleness(600 * SECOND);
+    let _keyring = bounded.build().await.unwrap();
+    tokio::time::sleep(3_000 * SECOND).await;
+    // Every 300 to 310 s, and at the start.
+    let asked = store.asked.load(Ordering::Acquire);
+    assert!((10..=11).contains(&asked), "{asked}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_it_is_bounded_the_store_itself_is_asked_in_time() {
     let (store, source) = cached();
     let keyring = builder(source).refuse_after(10 * INTERVAL);

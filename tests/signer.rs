@@ -261,6 +261,38 @@ async fn close_to_the_end_of_the_window_the_new_key_signs() {
     assert_eq!(signs(&late).await, Stage::Current);
 }
 
+/// A process that starts, and what the store says of when its versions were written.
+async fn started_with(current: Duration, previous: Duration) -> Keyring<App> {
+    let version =
+        |name, document, age| Version::new(name, document).with_created_at(SystemTime::now() - age);
+    let view = Versions::new(version("2", doc(2), current));
+    let store = Memory::new("");
+    store.set(view.with_previous(version("1", doc(1), previous)));
+    keyring(&store).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_starts_long_after_a_rotation_signs_with_the_new_key_at_once() {
+    // The others have let go of the key before; when the window began this process cannot know.
+    let hour = 60 * MINUTE;
+    let late = started_with(hour, 2 * hour).await;
+    assert!(late.status().previous.is_some());
+    assert_eq!(signs(&late).await, Stage::Current);
+
+    // Shortly after, it waits until the last of the others knows the new one, by any clock.
+    let early = started_with(100 * SECOND, hour).await;
+    tokio::time::advance(DELAY + 30 * SECOND - 101 * SECOND).await;
+    assert_eq!(signs(&early).await, Stage::Previous);
+    tokio::time::advance(2 * SECOND).await;
+    assert_eq!(signs(&early).await, Stage::Current);
+
+    // What the store went back to may be long forgotten.
+    let back = started_with(2 * hour, hour).await;
+    assert_eq!(signs(&back).await, Stage::Previous);
+    tokio::time::advance(DELAY + SECOND).await;
+    assert_eq!(signs(&back).await, Stage::Current);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_overlap_in_which_tokens_would_be_cut_off_is_refused() {
     let store = Memory::new(doc(1));
@@ -268,9 +300,10 @@ async fn an_overlap_in_which_tokens_would_be_cut_off_is_refused() {
     let error: BuildError = built.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "overlap is 1000s, which is less than 1001s: refresh_every + 2 x (fetch_limit + the limits of \
-         prepare and probes) (320s) + activation_delay (320s) + token_lifetime (331s) + a leeway of 30s; with less, tokens that the replaced key signed would \
-         be refused before they end"
+        "overlap is 1000s, which is less than 1001s: the time until the last process sees a rotation \
+         (320s: refresh_every, and twice fetch_limit and the limits of prepare and probes) + \
+         activation_delay (320s) + token_lifetime (331s) + a leeway of 30s; with less, tokens that the \
+         replaced key signed would be refused before they end"
     );
     assert!(
         builder(&store)
@@ -281,6 +314,45 @@ async fn an_overlap_in_which_tokens_would_be_cut_off_is_refused() {
     );
     let alone = builder(&store).activation_delay(Duration::ZERO);
     assert!(alone.token_lifetime(650 * SECOND).build().await.is_ok());
+
+    // The default one is long enough: an hour later the key before still verifies.
+    let default = Keyring::<App>::builder(store.clone())
+        .token_lifetime(60 * MINUTE)
+        .jwt_key(|app| &app.jwt)
+        .clock(Arc::new(TokioClock::new()));
+    let keyring = default.build().await.unwrap();
+    let old = token(&keyring.signer());
+    store.rotate(doc(2));
+    keyring.refresh().await.unwrap();
+    tokio::time::advance(2 * DELAY + 60 * MINUTE + 30 * SECOND - SECOND).await;
+    assert_eq!(ask(&keyring, &old).await, Ok(Stage::Previous));
+    tokio::time::advance(2 * SECOND).await;
+    assert!(ask(&keyring, &old).await.is_err());
+}
+
+/// Where fetches may take longer than the interval, they decide.
+#[tokio::test(start_paused = true)]
+async fn an_overlap_in_which_somebody_still_signs_is_refused() {
+    let store = Memory::new(doc(1));
+    let slow = || {
+        Keyring::<App>::builder(store.clone())
+            .refresh_every(10 * SECOND)
+            .fetch_limit(60 * SECOND)
+            .jwt_key(|app| &app.jwt)
+    };
+    for (delay, least) in [(None, 260), (Some(10 * SECOND), 140), (Some(SECOND), 131)] {
+        let builder = |overlap| {
+            let builder = slow().overlap(overlap);
+            delay.into_iter().fold(builder, Builder::activation_delay)
+        };
+        let refused = builder((least - 1) * SECOND).build().await.unwrap_err();
+        let told = format!("overlap is {}s, which is less than {least}s", least - 1);
+        assert!(refused.to_string().starts_with(&told), "{refused}");
+        builder(least * SECOND).build().await.unwrap();
+    }
+    let sessions = slow().overlap(MINUTE * 10).session_key_window(259 * SECOND);
+    let refused = sessions.build().await.unwrap_err();
+    assert!(refused.to_string().contains("less than 260s"), "{refused}");
 }
 
 #[tokio::test(start_paused = true)]

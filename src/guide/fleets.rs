@@ -24,12 +24,12 @@
 //! # }
 //! ```
 //!
-//! `overlap` is the one to work out; [`build`](crate::Builder::build) refuses one that is too short and shows the sum. All
-//! must fit, with *limits* for `fetch_limit` and the limits of prepare and probes:
+//! `overlap` is what it takes by default, and 900 s at least; [`build`](crate::Builder::build) refuses one that is too short and shows
+//! the sum. Both must fit, with *limits* for `fetch_limit` and the limits of prepare and probes (once more for each part that has a
+//! probe of its own), and the last two only where `token_lifetime` is set:
 //!
 //! ```text
 //! overlap >= 3 x refresh_every + limits
-//! overlap >= refresh_every + 2 x limits
 //! overlap >= refresh_every + 2 x limits + activation_delay + token_lifetime + 30 s for clocks that differ
 //! ```
 //!
@@ -43,7 +43,7 @@
 //! | the defaults, tokens of an hour | 300 | 340 | 3600 | yes | 4310 |
 //! | nobody here signs: an issuer's tokens, or API keys alone | 300 | - | - | yes | 920 |
 //! | the same, without a probe | 300 | - | - | no | 910 |
-//! | a leaked key gone within two minutes | 60 | 100 | 300 | yes | 530 |
+//! | a leaked key gone within two minutes (with `Jwks`, `max_freshness` of 60 s) | 60 | 100 | 300 | yes | 530 |
 //! | the same, verifying only | 60 | - | - | yes | 200 |
 //! | a mounted Secret, and three minutes for the kubelet | 180 | 220 | 300 | yes | 770 |
 //! | few calls: once an hour | 3600 | 3640 | 3600 | yes | 10910 |
@@ -52,7 +52,7 @@
 //! * **A short `refresh_every` costs calls**: replicas x 86,400 / interval a day, each one `DescribeSecret` or one metadata read.
 //! * **A short `token_lifetime` costs little**, and is what lets everything else be short.
 //! * **`refresh_every` is also what the sums take for the time until the last replica can see a change.** The builder knows nothing
-//!   of a kubelet, or of an operator that copies. Where the way is longer, make it longer too: with a file watch that costs nothing.
+//!   of a kubelet, of an operator that copies, or of how long `Jwks` answers from its memory. Where the way is longer, make it longer too: with a file watch that costs nothing.
 //! * **`activation_delay`** is by default the time in which the last replica sees a change, as in the table: one `refresh_every`, and
 //!   twice the limits, for the refresh that just missed it and the one that finds it. Zero is for a process that is alone.
 //! * **Equal settings everywhere.** The sums are about the slowest replica. During a deployment that changes them, the larger

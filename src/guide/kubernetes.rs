@@ -96,9 +96,10 @@
 //! # A rolling deployment in the middle of a window
 //!
 //! A pod that starts then reads current and previous. It verifies both keys, and its `Signer` begins with the previous one, for one
-//! activation delay, as the others do. What it cannot know is when the window began, unless the store says so:
+//! activation delay, as the others do; with AWS and Vault for what is left of it since the new version was written. What it cannot know is when the window began, unless the store says so:
 //!
-//! * a mounted Secret: put `not_after` into `previous.json`. Without it each start begins the window anew;
+//! * a mounted Secret: put `not_after` into `previous.json`. Without it each start begins the window anew, and signs with the old key
+//!   for an activation delay, which the others refuse once their own window is over;
 //! * a Secret that holds `current.json` alone: a new pod does not know the old key, and tokens of it get 401 there. Write
 //!   `previous.json`;
 //! * AWS and Vault: their `window_start`.

@@ -2,7 +2,7 @@
 //!
 //! # A token
 //!
-//! * A token that was not seen before costs its signature check and about a microsecond, or about two where the memory of tokens is full. No
+//! * A token that was not seen before costs its signature check and one to one and a half microseconds, or two to two and a half where the memory of tokens is full. No
 //!   network is in it, and the number of heap allocations does not depend on the bundle.
 //! * A token of an asymmetric key that was seen before costs a digest instead of the signature check. How many are remembered
 //!   is [`token_cache`](crate::Builder::token_cache); it begins empty after each rotation.
@@ -20,7 +20,7 @@
 //! median of 61 rounds. By `cargo run --profile lto --manifest-path benches/peers/Cargo.toml` on 2026-11-28, AMD
 //! EPYC with 2 cores, rustc 1.95.0, aws-lc-rs 1.19.0, axum 0.8.9; all built with `lto = "fat"` and one codegen unit. Times
 //! depend on the machine; compare them with the first two rows: the second is what the same check takes in a request's place,
-//! where others have used the processor's caches before it. They also differ between runs: in eight of that day ours for ES256
+//! where others have used the processor's caches before it. They also differ between runs: in eight runs of that day ours for ES256
 //! took 1.02 to 1.03 times the signature, with the memory full 1.03 to 1.04 times, and ours for HS256 2.7 to 2.9 times. With Cargo's
 //! defaults for a release ours take some 0.1 to 0.6 µs more, and for ES256 with the memory full 1.04 to 1.05 times the signature.
 //!

@@ -42,8 +42,8 @@
 //! # A rotation
 //!
 //! `kv put` alone rotates, and a [`Signer`](crate::Signer) goes on with the old key until every replica has seen the new one. Where
-//! somebody else signs, stage the version first: name its number in `custom_metadata.pending`, put it with `-cas`, wait one
-//! refresh interval, take the name away. The commands are at [staging a key before it is
+//! somebody else signs, stage the version first: name its number in `custom_metadata.pending`, put it with `-cas`, wait an
+//! [activation delay](crate::Builder::activation_delay), take the name away. The commands are at [staging a key before it is
 //! used](crate::source::vault#staging-a-key-before-it-is-used), and in [the runbook of a scheduled
 //! rotation](super::runbooks::scheduled_rotation).
 //!

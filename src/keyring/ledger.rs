@@ -59,6 +59,7 @@ pub(crate) struct Proved<T> {
     pub(crate) bundle: Option<Arc<T>>,
     pub(crate) keys: Vec<Arc<PreparedKey>>,
     pub(crate) session: Option<Arc<PreparedSessionKey>>,
+    pub(crate) created_at: Option<SystemTime>,
     pub(crate) replaced_at: Option<SystemTime>,
     pub(crate) not_after: Option<SystemTime>,
 }
@@ -244,12 +245,17 @@ impl<T> Ledger<T> {
         let flipped = !first && current.id != self.current.id;
         let before = self.current.clone();
         let before_keys = std::mem::take(&mut self.current_keys);
+        let delay = if first {
+            self.first_delay(&current, &previous, now)
+        } else {
+            self.windows.activation_delay
+        };
         let keys = Brought::beside(&previous).map(|it| it.ending(previous_ends));
         let others = (keys, Staged::by(&pending));
         self.sessions
-            .take(Brought::by(&current), others, now, events);
+            .take((Brought::by(&current), delay), others, now, events);
         let sessions = takes_back.then(|| self.sessions.withdraw(now));
-        self.install_current(current, flipped, &before_keys, now);
+        self.install_current((current, delay), flipped, &before_keys, now);
 
         let previous = match previous {
             // A copy of current, as an operator makes it before the rotation: none yet.

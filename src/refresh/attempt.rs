@@ -377,18 +377,16 @@ where
         answer.map_err(|error| RefreshError::fetch(error, &self.source_name))
     }
 
-    /// An answer from a source's memory that is on the way to count as stale is asked for anew: a
-    /// source that keeps its answers for long must not look like one that is silent.
+    /// Where what is in use is on the way to count as stale, a source answers from its memory no more:
+    /// one that keeps its answers for long must not look like one that is silent.
     async fn fetch_lately_answered(&self) -> Result<Versions, RefreshError> {
-        let fetched = self.fetch().await?;
-        let limit = self
-            .shared
-            .upgrade()
-            .and_then(|it| it.settings.staleness_limit());
-        if limit.is_none_or(|limit| fetched.age < limit / 2) {
-            return Ok(fetched);
+        let is_old = self.shared.upgrade().is_some_and(|shared| {
+            let limit = shared.settings.staleness_limit();
+            limit.is_some_and(|limit| shared.staleness(shared.clock.now()) >= limit / 2)
+        });
+        if is_old {
+            self.recipe.source.invalidate();
         }
-        self.recipe.source.invalidate();
         self.fetch().await
     }
 

@@ -30,7 +30,7 @@ const TOKEN_CACHE: usize = 10_000;
 /// |---|---|
 /// | [`refresh_every`](Self::refresh_every) | 300 s |
 /// | [`refresh_while_pending`](Self::refresh_while_pending) | no more often than that |
-/// | [`overlap`](Self::overlap) | the least that the interval and the limits allow, and 900 s at least: 910 s, with a probe 920 s |
+/// | [`overlap`](Self::overlap) | the least that the other settings allow, and 900 s at least: 910 s, with a probe 920 s |
 /// | [`session_key_window`](Self::session_key_window) | 24 h, or the overlap where that is longer |
 /// | [`fetch_limit`](Self::fetch_limit), [`probe_limit`](Self::probe_limit) | 10 s each, or the refresh interval where that is shorter |
 /// | [`max_pending`](Self::max_pending) | 24 h |
@@ -182,9 +182,11 @@ where
     }
 
     /// How long a replaced key stays trusted. It must be three times the refresh interval plus the time
-    /// limits of fetch, `prepare` and probes (or one interval plus twice the limits, where they are that
-    /// long), or some process would still use the old key when it ends.
-    /// Default: that, and 900 s at least. With the other defaults it is 910 s, and with a probe 920 s.
+    /// limits of fetch, `prepare` and probes, or some process would still use the old key when it ends; and
+    /// as long as the last process signs with the old key, which is the
+    /// [`activation_delay`](Self::activation_delay) after it saw the rotation, and those tokens live.
+    /// Default: that, and 900 s at least. With the other defaults it is 910 s, with a probe 920 s, and
+    /// with it and a [`token_lifetime`](Self::token_lifetime) of 300 s 1010 s.
     pub fn overlap(mut self, window: Duration) -> Self {
         self.overlap = Some(window);
         self

@@ -231,6 +231,7 @@ fn proved<T>(
         bundle,
         keys,
         session,
+        created_at: version.created_at(),
         replaced_at: version.replaced_at(),
         not_after: version.not_after(),
     }

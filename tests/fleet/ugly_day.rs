@@ -175,13 +175,10 @@ async fn the_ugly_day() {
 fn no_shorter_window_is_taken() {
     let directory = Directory::new();
     for (overlap, why) in [
-        (
-            "15s",
-            "overlap is 15s, which is less than 25s: 3 x refresh_every",
-        ),
+        ("15s", "overlap is 15s, which is less than 70s"),
         (
             "69s",
-            "overlap is 69s, which is less than 70s: refresh_every + 2 x",
+            "overlap is 69s, which is less than 70s: the time until the last process sees a rotation (25s",
         ),
     ] {
         let started = Command::new(example())

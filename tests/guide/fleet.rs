@@ -109,8 +109,13 @@ impl Pace {
     /// As fast as a window goes that is waited for.
     pub(crate) const QUICK: Self = Self {
         refresh_every: Duration::from_secs(2),
-        fetch_limit: Duration::from_secs(4),
+        fetch_limit: Duration::from_secs(3),
     };
+
+    fn overlap(self) -> Duration {
+        let detection = self.refresh_every + 2 * self.fetch_limit;
+        (3 * self.refresh_every + self.fetch_limit).max(2 * detection)
+    }
 }
 
 impl Replica {
@@ -121,7 +126,7 @@ impl Replica {
             .jwt_key(|app| &app.jwt_secret)
             .refresh_every(pace.refresh_every)
             .fetch_limit(pace.fetch_limit)
-            .overlap(3 * pace.refresh_every + pace.fetch_limit)
+            .overlap(pace.overlap())
             .refresh_on_unknown_key(patient)
             .build()
             .await

@@ -11,7 +11,7 @@ use crate::{
     tokens::Ring,
 };
 
-/// Of what the signature alone gains.
+/// What is added gains so much of what the signature alone does.
 const SHARE: f64 = 0.95;
 
 const RING: usize = 256;

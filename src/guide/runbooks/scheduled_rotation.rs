@@ -83,7 +83,7 @@
 //! done
 //! ```
 //!
-//! One [`refresh_every`](crate::Builder::refresh_every) at most, or ask for a reload as in [a breach](super::breach#3-reload-every-replica).
+//! After [340 s](crate::guide::fleets#how-long-the-old-key-is-trusted-as-numbers) at the latest, or ask for a reload as in [a breach](super::breach#3-reload-every-replica).
 //! A pending version that stays away was refused: `recent` says why, and the rotation ends here. With Vault destroy that version
 //! (`bao kv destroy -mount=secret -versions=N "$SECRET"`) and leave its number named: a live version that is named no more is current.
 //!

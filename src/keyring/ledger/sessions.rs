@@ -132,7 +132,7 @@ impl Sessions {
     /// Takes the keys of a proved view over.
     pub(super) fn take(
         &mut self,
-        current: Brought,
+        current: (Brought, Duration),
         (previous, pending): (Option<Brought>, Staged),
         now: Now,
         events: &mut Vec<Event>,
@@ -170,8 +170,12 @@ impl Sessions {
         }
     }
 
-    fn install_current(&mut self, current: Brought, before: &Option<RingKey>, now: Now) {
-        let delay = self.windows.activation_delay;
+    fn install_current(
+        &mut self,
+        (current, delay): (Brought, Duration),
+        before: &Option<RingKey>,
+        now: Now,
+    ) {
         let Some(key) = current.key else { return };
         let stays = same(before, &key);
         let record = self.record(&key, &current.version);

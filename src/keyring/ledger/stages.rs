@@ -14,15 +14,35 @@ use crate::{
     source::{Stage, VersionId},
 };
 
+/// How far the clocks of the store and of this process may be apart.
+const CLOCKS: Duration = Duration::from_secs(30);
+
 impl<T> Ledger<T> {
+    /// How long a process that starts leaves signing to the key before: others know a version since the
+    /// store has it, as pending or as current. Of one that the store went back to they may not.
+    pub(super) fn first_delay(
+        &self,
+        current: &Proved<T>,
+        previous: &Beside<T>,
+        now: Now,
+    ) -> Duration {
+        let delay = self.windows.activation_delay;
+        let known_since = match previous {
+            Beside::Proved(previous) if previous.created_at <= current.created_at => {
+                previous.created_at.and(current.created_at)
+            }
+            _ => None,
+        };
+        rest_of_window(delay.saturating_add(CLOCKS), known_since, now).min(delay)
+    }
+
     pub(super) fn install_current(
         &mut self,
-        current: Proved<T>,
+        (current, delay): (Proved<T>, Duration),
         flipped: bool,
         before: &[TrustedKey],
         now: Now,
     ) {
-        let delay = self.windows.activation_delay;
         let was_current: HashSet<Identity> = identities(before).collect();
         let trust = self.record_version(&current, true);
         if flipped {

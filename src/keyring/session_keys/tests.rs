@@ -181,6 +181,28 @@ fn version(name: &str) -> Version {
     Version::new(name, bundle(name, 0))
 }
 
+/// As a signing key does, where the store says when it was written.
+#[tokio::test]
+async fn a_process_that_starts_long_after_a_rotation_seals_with_the_new_key_at_once() {
+    for (hours, seals) in [(2, "new"), (0, "old")] {
+        let hands = Hands::default();
+        hands.0.store(10, Ordering::Relaxed);
+        let written = |name: &str, hours: u64| {
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(3600 * (10 - hours));
+            version(name).with_created_at(at)
+        };
+        let view = Versions::new(written("new", hours)).with_previous(written("old", 3));
+        let source = Memory::new("");
+        source.set(view);
+        let waiting = Keyring::<App>::builder(source)
+            .session_key(|app| &app.session_key)
+            .clock(hands);
+        let keyring = waiting.build().await.unwrap();
+        let sealing = keyring.session_keys().unwrap().sealing().unwrap();
+        assert_eq!(*sealing.identity(), identity(seals), "{hours} h");
+    }
+}
+
 #[tokio::test]
 async fn a_flip_that_was_not_seen_opens_one_window() {
     let (source, hands) = (Memory::new(bundle("a", 0)), Hands::default());

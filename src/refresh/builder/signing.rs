@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::Builder;
-use crate::refresh::BuildError;
 
 /// What a layer allows for by default between the clocks of issuer and server.
 const LEEWAY: Duration = Duration::from_secs(30);
@@ -26,30 +25,18 @@ impl Signing {
         self.activation_delay.unwrap_or(detection)
     }
 
-    /// A token that the key before signs at the last moment has to live to its end.
-    pub(super) fn check(self, detection: Duration, overlap: Duration) -> Result<(), BuildError> {
-        let Some(token_lifetime) = self.token_lifetime else {
-            return Ok(());
-        };
-        let delay = self.activation_delay(detection);
-        let least = detection
-            .saturating_add(delay)
-            .saturating_add(self.token_life());
-        if overlap >= least {
-            return Ok(());
-        }
-        Err(BuildError::config(format!(
-            "overlap is {overlap:?}, which is less than {least:?}: refresh_every + 2 x (fetch_limit + \
-             the limits of prepare and probes) ({detection:?}) + activation_delay ({delay:?}) + token_lifetime ({token_lifetime:?}) + a leeway of \
-             {LEEWAY:?}; with less, tokens that the replaced key signed would be refused before they end",
-        )))
+    /// How the error of an overlap names the life of tokens.
+    pub(super) fn told_life(self) -> String {
+        self.token_lifetime.map_or_else(String::new, |life| {
+            format!(" + token_lifetime ({life:?}) + a leeway of {LEEWAY:?}")
+        })
     }
 }
 
 impl<Raw, T> Builder<Raw, T> {
     /// How long the tokens of the [`Signer`](crate::Signer) live at most: `exp` minus now. With it,
     /// [`build`](Self::build) makes sure that a token of a replaced key is accepted to its end: the
-    /// [overlap](Self::overlap) has to cover the time until the last replica sees a rotation, the
+    /// [overlap](Self::overlap), by default or as it is set, has to cover the time until the last replica sees a rotation, the
     /// [`activation_delay`](Self::activation_delay) (until the new key signs), this, and 30 s for
     /// clocks that differ. Set it wherever tokens are signed. Default: not known, not checked.
     pub fn token_lifetime(mut self, longest: Duration) -> Self {

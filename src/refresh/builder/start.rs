@@ -53,8 +53,9 @@ where
     /// Dropping the future leaves nothing running.
     pub async fn build(mut self) -> Result<Keyring<T>, BuildError> {
         let limit = LIMIT.min(self.refresh_every);
-        self.recipe.fetch_limit = self.fetch_limit.unwrap_or(limit);
-        self.recipe.probe_limit = self.probe_limit.unwrap_or(limit);
+        let or_default = |set: Option<Duration>| set.unwrap_or(limit).min(LONGEST_INTERVAL);
+        self.recipe.fetch_limit = or_default(self.fetch_limit);
+        self.recipe.probe_limit = or_default(self.probe_limit);
         let windows = self.check()?;
         let hangups = if self.reload_on_sighup {
             Hangups::listen()
@@ -159,21 +160,33 @@ where
         let limits = self.recipe.fetch_limit.saturating_add(longest_probe);
         // Of a change that a refresh just missed: the rest of that, the interval, and the next.
         let detection = self.refresh_every.saturating_add(limits.saturating_mul(2));
-        let least = (self.refresh_every * 3)
-            .saturating_add(limits)
-            .max(detection);
+        let activation_delay = self.signing.activation_delay(detection);
+        let three = (self.refresh_every * 3).saturating_add(limits);
+        // The last process to see a rotation signs with the key before for so long.
+        let used = detection.saturating_add(activation_delay);
+        let least = three.max(used.saturating_add(self.signing.token_life()));
         let overlap = self.overlap.unwrap_or_else(|| OVERLAP.max(least));
         if overlap < least {
+            let sum = if least == three {
+                format!(
+                    "3 x refresh_every ({:?}) + fetch_limit ({:?}) + the limits of prepare and probes \
+                     ({longest_probe:?}); with less, some process would still use a key when it ends",
+                    self.refresh_every, self.recipe.fetch_limit,
+                )
+            } else {
+                format!(
+                    "the time until the last process sees a rotation ({detection:?}: refresh_every, and \
+                     twice fetch_limit and the limits of prepare and probes) + activation_delay \
+                     ({activation_delay:?}){}; with less, tokens that the replaced key signed would be \
+                     refused before they end",
+                    self.signing.told_life(),
+                )
+            };
             return Err(BuildError::config(format!(
-                "overlap is {overlap:?}, which is less than {least:?}: 3 x refresh_every \
-                 ({:?}) + fetch_limit ({:?}) + the limits of prepare and probes \
-                 ({longest_probe:?}), or one interval and twice the limits where that is more; \
-                 with less, some process would still use a key when it ends",
-                self.refresh_every, self.recipe.fetch_limit,
+                "overlap is {overlap:?}, which is less than {least:?}: {sum}"
             )));
         }
-        let session_keys = session::window(self.session_key_window, overlap, least)?;
-        self.signing.check(detection, overlap)?;
+        let session_keys = session::window(self.session_key_window, overlap, three.max(used))?;
         if let Some(limit) = self.refuse_after
             && limit < self.refresh_every * 10
         {
@@ -188,7 +201,7 @@ where
             session_keys,
             max_pending: self.max_pending,
             release_previous_at_swap: self.release_previous_at_swap,
-            activation_delay: self.signing.activation_delay(detection),
+            activation_delay,
         })
     }
 }
