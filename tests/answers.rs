@@ -141,17 +141,23 @@ async fn staleness_is_counted_from_the_stores_own_answer() {
     assert!(keyring.status().last_failure.is_none());
 }
 
+/// Takes its time, and answers from memory.
+struct Slow;
+
+impl Source for Slow {
+    async fn fetch(&self) -> Result<Versions, SourceError> {
+        tokio::time::sleep(6 * SECOND).await;
+        Ok(versions().answered_ago(INTERVAL))
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn an_answer_from_memory_is_asked_for_anew_at_half_of_the_bound() {
-    let (store, source) = cached();
-    let bounded = builder(source)
-        .refresh_every(10 * SECOND)
-        .max_staleness(600 * SECOND);
-    let _keyring = bounded.build().await.unwrap();
-    tokio::time::sleep(3_000 * SECOND).await;
-    // Every 300 to 310 s, and at the start.
-    let asked = store.asked.load(Ordering::Acquire);
-    assert!((10..=11).contains(&asked), "{asked}");
+async fn asking_anew_is_part_of_the_same_fetch() {
+    let slow = builder(Slow).fetch_limit(10 * SECOND);
+    let bounded = slow.max_staleness(2 * INTERVAL).build().await.unwrap();
+    let begin = Instant::now();
+    let error = bounded.refresh().await.unwrap_err();
+    assert_eq!(begin.elapsed(), 10 * SECOND, "{error}");
 }
 
 #[tokio::test(start_paused = true)]

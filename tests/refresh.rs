@@ -960,6 +960,20 @@ async fn staleness_is_told_once_and_ends_with_an_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_from_memory_is_asked_for_anew_at_half_of_the_bound() {
+    for (age, fetches) in [(299, 1), (300, 2)] {
+        let store = Memory::new("0");
+        let view = Versions::new(Version::new("1", doc("one")));
+        store.set(view.answered_ago(Duration::from_secs(age)));
+        let bounded = builder(store.clone()).max_staleness(Duration::from_secs(600));
+        let keyring = bounded.build().await.unwrap();
+        let before = store.fetches();
+        keyring.refresh().await.unwrap();
+        assert_eq!(store.fetches() - before, fetches, "{age}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn refreshed_tells_what_happened() {
     let store = Memory::new(doc("one"));
     let keyring = builder(store.clone()).build().await.unwrap();

@@ -263,8 +263,8 @@ async fn close_to_the_end_of_the_window_the_new_key_signs() {
 
 /// A process that starts, and what the store says of when its versions were written.
 async fn started_with(current: Duration, previous: Duration) -> Keyring<App> {
-    let version =
-        |name, document, age| Version::new(name, document).with_created_at(SystemTime::now() - age);
+    let now = SystemTime::now();
+    let version = |name, document, age| Version::new(name, document).with_created_at(now - age);
     let view = Versions::new(version("2", doc(2), current));
     let store = Memory::new("");
     store.set(view.with_previous(version("1", doc(1), previous)));
@@ -286,6 +286,28 @@ async fn a_process_that_starts_long_after_a_rotation_signs_with_the_new_key_at_o
     tokio::time::advance(2 * SECOND).await;
     assert_eq!(signs(&early).await, Stage::Current);
 
+    // Written at once, as a restored secret is.
+    let same = started_with(hour, hour).await;
+    assert_eq!(signs(&same).await, Stage::Current);
+
+    // What was changed since may be new to the others: a flip back and forth, or a version that pended for days.
+    let version =
+        |name, document, age| Version::new(name, document).with_created_at(SystemTime::now() - age);
+    let previous = version("1", doc(1), 2 * hour).with_replaced_at(SystemTime::now() - MINUTE);
+    let store = Memory::new("");
+    store.set(Versions::new(version("2", doc(2), hour)).with_previous(previous));
+    let flipped = keyring(&store).await;
+    assert_eq!(signs(&flipped).await, Stage::Previous);
+    tokio::time::advance(DELAY).await;
+    assert_eq!(signs(&flipped).await, Stage::Current);
+
+    // One date says nothing of the order.
+    let store = Memory::new("");
+    let undated =
+        Versions::new(version("2", doc(2), hour)).with_previous(Version::new("1", doc(1)));
+    store.set(undated);
+    assert_eq!(signs(&keyring(&store).await).await, Stage::Previous);
+
     // What the store went back to may be long forgotten.
     let back = started_with(2 * hour, hour).await;
     assert_eq!(signs(&back).await, Stage::Previous);
@@ -301,9 +323,9 @@ async fn an_overlap_in_which_tokens_would_be_cut_off_is_refused() {
     assert_eq!(
         error.to_string(),
         "overlap is 1000s, which is less than 1001s: the time until the last process sees a rotation \
-         (320s: refresh_every, and twice fetch_limit and the limits of prepare and probes) + \
-         activation_delay (320s) + token_lifetime (331s) + a leeway of 30s; with less, tokens that the \
-         replaced key signed would be refused before they end"
+         (320s: refresh_every, and twice the 10s of fetch_limit and of the limits of prepare and \
+         probes) + activation_delay (320s) + token_lifetime (331s) + a leeway of 30s; with less, what \
+         the replaced key signed would be refused before its end"
     );
     assert!(
         builder(&store)
@@ -353,6 +375,19 @@ async fn an_overlap_in_which_somebody_still_signs_is_refused() {
     let sessions = slow().overlap(MINUTE * 10).session_key_window(259 * SECOND);
     let refused = sessions.build().await.unwrap_err();
     assert!(refused.to_string().contains("less than 260s"), "{refused}");
+    // Who has neither key signs nothing.
+    let passwords = |overlap| {
+        Keyring::<App>::builder(store.clone())
+            .refresh_every(30 * SECOND)
+            .fetch_limit(20 * SECOND)
+            .overlap(overlap)
+    };
+    passwords(110 * SECOND).build().await.unwrap();
+    let refused = passwords(109 * SECOND).build().await.unwrap_err();
+    assert!(
+        refused.to_string().contains("less than 110s: 3 x"),
+        "{refused}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

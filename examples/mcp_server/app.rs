@@ -153,6 +153,8 @@ pub(crate) async fn identity_provider(
     let keyring = Keyring::<JwtKey>::builder(Jwks::discover(issuer))
         .refresh_every(settings.refresh_every)
         .overlap(settings.overlap)
+        // Nobody here signs with them.
+        .activation_delay(Duration::ZERO)
         .jwt_key(|keys| keys)
         .reload_on_sighup()
         .build()

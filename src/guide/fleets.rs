@@ -54,7 +54,8 @@
 //! * **`refresh_every` is also what the sums take for the time until the last replica can see a change.** The builder knows nothing
 //!   of a kubelet, of an operator that copies, or of how long `Jwks` answers from its memory. Where the way is longer, make it longer too: with a file watch that costs nothing.
 //! * **`activation_delay`** is by default the time in which the last replica sees a change, as in the table: one `refresh_every`, and
-//!   twice the limits, for the refresh that just missed it and the one that finds it. Zero is for a process that is alone.
+//!   twice the limits, for the refresh that just missed it and the one that finds it. Zero is for a process that is alone,
+//!   and for a keyring that signs nothing.
 //! * **Equal settings everywhere.** The sums are about the slowest replica. During a deployment that changes them, the larger
 //!   ones hold.
 //! * **`overlap` is no security setting.** It is how long an *ordinary* rotation takes. After a leak you withdraw, and do not wait.

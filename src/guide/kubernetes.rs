@@ -96,7 +96,7 @@
 //! # A rolling deployment in the middle of a window
 //!
 //! A pod that starts then reads current and previous. It verifies both keys, and its `Signer` begins with the previous one, for one
-//! activation delay, as the others do; with AWS and Vault for what is left of it since the new version was written. What it cannot know is when the window began, unless the store says so:
+//! activation delay, as the others do; with AWS and Vault for what is left of it since the store was last changed. What it cannot know is when the window began, unless the store says so:
 //!
 //! * a mounted Secret: put `not_after` into `previous.json`. Without it each start begins the window anew, and signs with the old key
 //!   for an activation delay, which the others refuse once their own window is over;

@@ -16,8 +16,8 @@ use crate::{
 /// After a rotation it goes on with the key before, because other processes may not have seen the new one
 /// yet. It changes over one [activation delay](crate::Builder::activation_delay) after this
 /// process had the new key as current (as pending, if it was staged), and at once when there is no
-/// key before, when that is revoked or withdrawn, when the process starts so long after the store has the new
-/// version (where it says when that was written), or when its window is closer to its end than a token
+/// key before, when that is revoked or withdrawn, when the process starts so long after the store was last
+/// changed (where it says when), or when its window is closer to its end than a token
 /// lives ([`Builder::token_lifetime`](crate::Builder::token_lifetime)). Of a set, the first key that can
 /// sign is used.
 ///

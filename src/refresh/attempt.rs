@@ -164,7 +164,7 @@ where
         if trigger.wants_news() {
             self.recipe.source.invalidate();
         }
-        let fetched = match self.fetch_lately_answered().await {
+        let fetched = match self.fetch().await {
             Ok(fetched) => fetched,
             Err(error) => {
                 if self.is_withdrawal(&error) {
@@ -368,26 +368,29 @@ where
         self.held_back.stale()
     }
 
+    /// An answer from a source's memory that is on the way to count as stale is asked for anew, in the
+    /// same time: a source that keeps its answers for long must not look like one that is silent.
     async fn fetch(&self) -> Result<Versions, RefreshError> {
         let source = &self.recipe.source;
-        let answer = guarded(self.recipe.fetch_limit, || source.fetch()).await;
+        let settings = self
+            .shared
+            .upgrade()
+            .map(|it| it.settings.staleness_limit());
+        let limit = settings.flatten();
+        let lately = || async {
+            let fetched = source.fetch().await?;
+            if limit.is_none_or(|limit| fetched.age < limit / 2) {
+                return Ok(fetched);
+            }
+            self.meter.fetched(None);
+            source.invalidate();
+            source.fetch().await
+        };
+        let answer = guarded(self.recipe.fetch_limit, lately).await;
         let answer = answer.unwrap_or_else(|fault| Err(fault.into()));
         self.meter
             .fetched(answer.as_ref().err().map(SourceError::kind));
         answer.map_err(|error| RefreshError::fetch(error, &self.source_name))
-    }
-
-    /// Where what is in use is on the way to count as stale, a source answers from its memory no more:
-    /// one that keeps its answers for long must not look like one that is silent.
-    async fn fetch_lately_answered(&self) -> Result<Versions, RefreshError> {
-        let is_old = self.shared.upgrade().is_some_and(|shared| {
-            let limit = shared.settings.staleness_limit();
-            limit.is_some_and(|limit| shared.staleness(shared.clock.now()) >= limit / 2)
-        });
-        if is_old {
-            self.recipe.source.invalidate();
-        }
-        self.fetch().await
     }
 
     fn check_names(&self, versions: &Versions) -> Result<(), BuildError> {

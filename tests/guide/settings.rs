@@ -90,7 +90,7 @@ fn its_sums_are_those_of_the_page() {
         let seen = 3 * row.refresh_every + limits;
         let detection = row.refresh_every + 2 * limits;
         let delay = row.activation_delay.unwrap_or(detection);
-        let signed = row.token_lifetime.map(|life| detection + delay + life + 30);
-        assert_eq!(seen.max(signed.unwrap_or(0)), row.overlap, "{row:?}");
+        let signed = detection + delay + row.token_lifetime.map_or(0, |life| life + 30);
+        assert_eq!(seen.max(signed), row.overlap, "{row:?}");
     }
 }

@@ -18,8 +18,9 @@ use crate::{
 const CLOCKS: Duration = Duration::from_secs(30);
 
 impl<T> Ledger<T> {
-    /// How long a process that starts leaves signing to the key before: others know a version since the
-    /// store has it, as pending or as current. Of one that the store went back to they may not.
+    /// How long a process that starts leaves signing to the key before. Others know a version since it is
+    /// in the store, as pending or as current; but for one that was named neither, or too long ago, which
+    /// they know since the store was changed last.
     pub(super) fn first_delay(
         &self,
         current: &Proved<T>,
@@ -29,7 +30,8 @@ impl<T> Ledger<T> {
         let delay = self.windows.activation_delay;
         let known_since = match previous {
             Beside::Proved(previous) if previous.created_at <= current.created_at => {
-                previous.created_at.and(current.created_at)
+                let created = previous.created_at.and(current.created_at);
+                created.map(|at| previous.replaced_at.map_or(at, |changed| changed.max(at)))
             }
             _ => None,
         };

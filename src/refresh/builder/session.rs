@@ -8,7 +8,7 @@ use crate::{keyring::SessionKey, refresh::BuildError};
 /// The default window of a replaced key, unless the overlap is longer.
 const WINDOW: Duration = Duration::from_secs(24 * 3600);
 
-/// The window of replaced session keys; `least` is the least overlap that is allowed.
+/// The window of replaced session keys; for `least` some process may still bind with one.
 pub(super) fn window(
     asked: Option<Duration>,
     overlap: Duration,
@@ -18,7 +18,8 @@ pub(super) fn window(
     if window < least {
         return Err(BuildError::config(format!(
             "session_key_window is {window:?}, which is less than {least:?}, the least overlap that is \
-             allowed; with less, some process would still bind with a key when it ends",
+             allowed without a token_lifetime; with less, some process would still bind with a key when it \
+             ends",
         )));
     }
     Ok(window)
@@ -67,8 +68,8 @@ impl<Raw, T> Builder<Raw, T> {
 
     /// How long a replaced session key goes on opening what it has bound. Default 24 h, or the
     /// [`overlap`](Self::overlap) where that is longer: sessions outlive many tokens, so it is not the
-    /// same window. Less than the least overlap that is allowed is an error of
-    /// [`build`](Self::build).
+    /// same window. Less than the least overlap that is allowed, the life of tokens not counted, is an error
+    /// of [`build`](Self::build).
     ///
     /// At most 32 replaced keys are kept; beyond that the window of the oldest ends early, which
     /// `secrets_window_cut_short` tells. A `not_after` of the previous version, and its removal from the

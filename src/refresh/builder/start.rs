@@ -163,7 +163,11 @@ where
         let activation_delay = self.signing.activation_delay(detection);
         let three = (self.refresh_every * 3).saturating_add(limits);
         // The last process to see a rotation signs with the key before for so long.
-        let used = detection.saturating_add(activation_delay);
+        let used = if self.recipe.jwt_key.is_some() || self.recipe.session_key.is_some() {
+            detection.saturating_add(activation_delay)
+        } else {
+            Duration::ZERO
+        };
         let least = three.max(used.saturating_add(self.signing.token_life()));
         let overlap = self.overlap.unwrap_or_else(|| OVERLAP.max(least));
         if overlap < least {
@@ -176,9 +180,9 @@ where
             } else {
                 format!(
                     "the time until the last process sees a rotation ({detection:?}: refresh_every, and \
-                     twice fetch_limit and the limits of prepare and probes) + activation_delay \
-                     ({activation_delay:?}){}; with less, tokens that the replaced key signed would be \
-                     refused before they end",
+                     twice the {limits:?} of fetch_limit and of the limits of prepare and probes) + \
+                     activation_delay ({activation_delay:?}){}; with less, what the replaced key signed \
+                     would be refused before its end",
                     self.signing.told_life(),
                 )
             };
