@@ -118,6 +118,16 @@ async fn metadata_that_hang_leave_time_for_the_keys_at_the_place_that_is_known()
 }
 
 #[tokio::test]
+async fn no_limit_is_too_long() {
+    let server = KeyServer::serving(&[&SigningKey::new("a")]).await;
+    let issuer = server.origin.clone();
+    let place = "/.well-known/openid-configuration";
+    server.put(place, metadata(&server, &issuer));
+    let keyring = builder(Jwks::discover(&issuer)).fetch_limit(std::time::Duration::MAX);
+    keyring.build().await.unwrap();
+}
+
+#[tokio::test]
 async fn an_issuer_without_metadata_is_an_error_that_names_the_place() {
     let server = KeyServer::start().await;
     let error = Jwks::discover(format!("{}/realms/a", server.origin))
