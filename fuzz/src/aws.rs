@@ -51,6 +51,8 @@ pub fn aws(bytes: &[u8]) {
     let source = SecretsManager::new(CLIENT.clone(), "app/fuzz");
     let bodies: Vec<Value> = answers.iter().filter_map(Reply::json).collect();
     match runtime().block_on(source.fetch()) {
+        // The SDK reads what is no JSON to others, such as `1.e7`; what it said then is not known here.
+        Ok(_) if bodies.len() < answers.len() => {}
         Ok(versions) => taken(&versions, &bodies),
         Err(error) => {
             let values = bodies.iter().flat_map(|body| {
