@@ -372,11 +372,8 @@ where
     /// same time: a source that keeps its answers for long must not look like one that is silent.
     async fn fetch(&self) -> Result<Versions, RefreshError> {
         let source = &self.recipe.source;
-        let settings = self
-            .shared
-            .upgrade()
-            .map(|it| it.settings.staleness_limit());
-        let limit = settings.flatten();
+        let shared = self.shared.upgrade();
+        let limit = shared.and_then(|it| it.settings.staleness_limit());
         let lately = || async {
             let fetched = source.fetch().await?;
             if limit.is_none_or(|limit| fetched.age < limit / 2) {

@@ -36,8 +36,8 @@ impl Signing {
 impl<Raw, T> Builder<Raw, T> {
     /// How long the tokens of the [`Signer`](crate::Signer) live at most: `exp` minus now. With it,
     /// [`build`](Self::build) makes sure that a token of a replaced key is accepted to its end: the
-    /// [overlap](Self::overlap), by default or as it is set, has to cover the time until the last replica sees a rotation, the
-    /// [`activation_delay`](Self::activation_delay) (until the new key signs), this, and 30 s for
+    /// [overlap](Self::overlap), by default or as it is set, has to cover the time until the last replica
+    /// sees a rotation, the [`activation_delay`](Self::activation_delay) (until the new key signs), this, and 30 s for
     /// clocks that differ. Set it wherever tokens are signed. Default: not known, not checked.
     pub fn token_lifetime(mut self, longest: Duration) -> Self {
         self.signing.token_lifetime = Some(longest);
