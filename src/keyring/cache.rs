@@ -33,6 +33,9 @@ mod tests;
 /// Longer tokens are rare, and would make the bound in entries a loose one in bytes.
 const MAX_TOKEN_BYTES: usize = 4096;
 
+/// The most entries that memory is reserved for before they are there: some 130 bytes each.
+const MAX_RESERVED: u64 = 65_536;
+
 /// The accepted tokens of one snapshot.
 pub(crate) struct TokenCache {
     /// `None`: nothing is remembered.
@@ -119,13 +122,17 @@ impl TokenCache {
 
     fn entries(&self, options: &Options) -> &Entries {
         self.entries.get_or_init(|| {
-            let options = options.clone();
-            Cache::with_options(
-                options,
+            let entries = Cache::with_options(
+                options.clone(),
                 UnitWeighter,
                 Default::default(),
                 Default::default(),
-            )
+            );
+            // It would begin with no memory and move at each doubling, while requests wait.
+            let shards = entries.num_shards() as u64;
+            let capacity = entries.shard_capacity().saturating_mul(shards);
+            entries.reserve(capacity.min(MAX_RESERVED) as usize);
+            entries
         })
     }
 }

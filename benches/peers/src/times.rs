@@ -26,11 +26,14 @@ const ALONE: &str = "signature alone, key prepared (aws-lc-rs), no HTTP";
 const IN_LAYER: &str = "the same, by a layer that does nothing else";
 const OURS_UNSEEN: &str = "**ours**, token not seen before, cache off";
 const OURS_UNSEEN_CACHE_ON: &str = "**ours**, token not seen before, cache on and full";
+const OURS_UNSEEN_FILLING: &str = "**ours**, token not seen before, cache on and filling";
 const OURS_SEEN: &str = "**ours**, token seen before";
 const BARE: &str = "bare `jsonwebtoken::decode` 11, no HTTP";
 
 /// More than the cache holds by default.
 const FILL: usize = 11_000;
+/// So few that it still has room.
+const NOT_FULL: usize = 9_000;
 /// Tokens that come again and again.
 const FEW: usize = 64;
 
@@ -108,8 +111,10 @@ fn contenders(setup: &Setup, backend: Backend, ring: &Ring) -> Vec<(From, Conten
     ];
     // A digest costs as much as an HMAC: there is no cache for secrets.
     if setup.algorithm != Algorithm::Hs256 {
-        let request = requests(ours::router(setup, Cache::On), ring.clone().once());
-        all.push((From::Router, unseen(setup, request)));
+        let mut full = requests(ours::router(setup, Cache::On), ring.clone().once());
+        (0..FILL).for_each(|_| full());
+        all.push(unseen(setup, OURS_UNSEEN_CACHE_ON, full));
+        all.push(unseen(setup, OURS_UNSEEN_FILLING, filling(setup, ring)));
         let few = Ring::new(&setup.key, FEW);
         let request = requests(ours::router(setup, Cache::On), few);
         all.push((From::RouterSeen, Contender::new(OURS_SEEN, request)));
@@ -148,10 +153,24 @@ fn calls(algorithm: Algorithm) -> u32 {
 }
 
 /// A cache that protects itself from scans would still hold a part of any ring that comes round
-/// again, so here each token is used once; and the cache is full before the measuring begins.
-fn unseen(setup: &Setup, mut request: impl FnMut() + 'static) -> Contender {
-    (0..FILL).for_each(|_| request());
-    Contender::new(OURS_UNSEEN_CACHE_ON, request).with_calls(calls(setup.algorithm))
+/// again, so here each token is used once.
+fn unseen(setup: &Setup, name: &'static str, request: impl FnMut() + 'static) -> (From, Contender) {
+    let contender = Contender::new(name, request).with_calls(calls(setup.algorithm));
+    (From::Router, contender)
+}
+
+/// As after a rotation: before its cache is full, each router makes way for the next.
+fn filling(setup: &Setup, ring: &Ring) -> impl FnMut() + use<> {
+    let routers = ring.count().div_ceil(NOT_FULL);
+    let begun = |i| ring.clone().once().skip(i * NOT_FULL);
+    let mut requests: Vec<_> = (0..routers)
+        .map(|i| requests(ours::router(setup, Cache::On), begun(i)))
+        .collect();
+    let mut calls = 0;
+    move || {
+        requests[calls / NOT_FULL]();
+        calls += 1;
+    }
 }
 
 /// One request with the next token of the ring.
@@ -201,14 +220,16 @@ fn print_verdicts(rows: &[Row], judge: &mut Judge) {
         "ratio to the signature alone",
         Algorithm::ALL.map(Algorithm::name),
     );
-    let in_layer = medians(IN_LAYER);
-    table.row(
-        IN_LAYER,
-        (0..4).map(|i| match (in_layer[i], alone[i]) {
-            (Some(in_layer), Some(alone)) => format!("{:.3}", in_layer / alone),
-            _ => report::none(),
-        }),
-    );
+    for name in [IN_LAYER, OURS_UNSEEN_FILLING] {
+        let added = medians(name);
+        table.row(
+            name,
+            (0..4).map(|i| match (added[i], alone[i]) {
+                (Some(added), Some(alone)) => format!("{:.3}", added / alone),
+                _ => report::none(),
+            }),
+        );
+    }
     let targets = [
         (OURS_UNSEEN, UNSEEN),
         (OURS_UNSEEN_CACHE_ON, UNSEEN_CACHE_ON),

@@ -100,6 +100,16 @@ impl Ring {
         self
     }
 
+    /// Begins so many tokens later.
+    pub fn skip(mut self, count: usize) -> Self {
+        self.next += count;
+        self
+    }
+
+    pub fn count(&self) -> usize {
+        self.tokens.len()
+    }
+
     pub fn token(&mut self) -> &Token {
         if self.next == self.tokens.len() && self.again {
             self.next = 0;

@@ -107,6 +107,16 @@ fn a_token_seen_before_gives_the_same_claims() {
 }
 
 #[test]
+fn the_largest_capacity_is_not_asked_of_the_system() {
+    for capacity in [1, usize::MAX] {
+        let world = World::of(from_json(&ed().private_jwk), capacity);
+        let token = world.token(&claims());
+        assert_eq!(world.hits(&token, NOW), Ok(false));
+        assert_eq!(world.hits(&token, NOW), Ok(true));
+    }
+}
+
+#[test]
 fn a_signature_is_part_of_what_was_seen() {
     let world = World::new();
     let token = world.token(&claims());
