@@ -42,7 +42,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{
     clock::Clock,
-    guard::log,
+    guard::{let_go, log},
     keyring::{CutOff, KeyId},
     metrics::Meter,
     refresh::{RefreshError, Trigger},
@@ -306,8 +306,8 @@ impl Teller {
         if let Event::WindowCutShort { .. } = event {
             self.meter.window_cut_short();
         }
-        // An error here only means that nobody listens.
-        let _ = self.subscribers.send(event);
+        // It lets go of an older event, perhaps of a source's own error. That nobody listens is no error.
+        let_go(|| drop(self.subscribers.send(event)));
     }
 
     pub(crate) fn tell_all(&self, events: impl IntoIterator<Item = Event>) {

@@ -4,7 +4,10 @@
 
 use std::{
     convert::Infallible,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -322,5 +325,59 @@ async fn a_session_key_inside_its_window_is_in_use_and_drained_all_the_same() {
     }
     assert_eq!(keyring.status().safe_to_revoke().unwrap_err().len(), 2);
     keyring.revoke(&second);
+    assert_eq!(keyring.status().safe_to_revoke(), Ok(()));
+}
+
+/// It was replaced before this process began, or between two of its polls.
+#[tokio::test(start_paused = true)]
+async fn what_was_never_current_here_is_in_use_all_the_same() {
+    let store = Memory::new(bound("a", 1));
+    store.rotate(bound("b", 2));
+    let keyring = Keyring::<Bound>::builder(store.clone())
+        .overlap(OVERLAP)
+        .session_key(|app| &app.session)
+        .clock(Arc::new(TokioClock::new()))
+        .build()
+        .await
+        .unwrap();
+    let opens = |version: &str| {
+        let uses = uses(&keyring.status(), &version.into());
+        matches!(uses[..], [InUse::SessionKey { .. }])
+    };
+    tokio::time::sleep(OVERLAP + Duration::from_secs(1)).await;
+    assert!(opens("1"));
+    store.rotate(bound("c", 3));
+    store.rotate(bound("d", 4));
+    keyring.refresh().await.unwrap();
+    tokio::time::sleep(OVERLAP + Duration::from_secs(1)).await;
+    assert!(opens("3"));
+    assert_eq!(keyring.status().safe_to_revoke().unwrap_err().len(), 3);
+    tokio::time::sleep(Duration::from_secs(86_400)).await;
+    assert_eq!(keyring.status().safe_to_revoke(), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_was_called_with_what_was_never_current_here() {
+    let store = Memory::new(doc(1));
+    store.rotate(doc(2));
+    let keyring = keyring(&store).await;
+    tokio::time::sleep(OVERLAP - Duration::from_secs(60)).await;
+    let calls = AtomicU32::new(0);
+    let refuses_the_new_one = |_: Arc<App>| {
+        std::future::ready(match calls.fetch_add(1, Ordering::Relaxed) {
+            0 => Err(Attempt::Unauthenticated("refused")),
+            _ => Ok(()),
+        })
+    };
+    let secrets = keyring.current();
+    secrets.try_each(refuses_the_new_one).await.unwrap();
+    drop(secrets);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    let seen = uses(&keyring.status(), &"1".into());
+    assert!(
+        matches!(seen[..], [InUse::TriedUpstream { .. }]),
+        "{seen:?}"
+    );
+    tokio::time::sleep(OVERLAP).await;
     assert_eq!(keyring.status().safe_to_revoke(), Ok(()));
 }

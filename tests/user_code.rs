@@ -141,6 +141,47 @@ async fn in_a_combined_source_too_no_rotation_is_lost() {
     }
 }
 
+/// A source's own error, in an event that somebody keeps and never reads.
+#[derive(Debug)]
+struct Fuse(Arc<AtomicBool>);
+
+impl std::fmt::Display for Fuse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a fuse")
+    }
+}
+
+impl std::error::Error for Fuse {}
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        assert!(!self.0.swap(false, Ordering::Relaxed), "on purpose");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_in_an_event_that_nobody_reads_ends_no_loop() {
+    let (store, keyring) = bombs("one", |it| it).await;
+    let _events = keyring.subscribe();
+    let armed = Arc::new(AtomicBool::new(false));
+    let plain = || SourceError::new(SourceErrorKind::Unavailable, "on purpose");
+    store.fail_next(1, plain().with_source(Fuse(armed.clone())));
+    keyring.refresh().await.unwrap_err();
+    // It is in the oldest events alone from here on.
+    for _ in 0..40 {
+        store.fail_next(1, plain());
+        keyring.refresh().await.unwrap_err();
+    }
+    armed.store(true, Ordering::Relaxed);
+    for _ in 0..256 {
+        store.fail_next(1, plain());
+        keyring.refresh().await.unwrap_err();
+    }
+    assert!(!armed.load(Ordering::Relaxed), "it has exploded");
+    store.rotate(doc("two"));
+    assert!(keyring.refresh().await.unwrap().is_swapped());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_hangs_and_explodes_at_its_limit_is_one_that_hangs() {
     let (store, keyring) = bombs("one", |building| {

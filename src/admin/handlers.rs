@@ -142,6 +142,9 @@ struct Revoked<'a> {
     known: bool,
 }
 
+/// In bytes: what a store would take for a name, and a line of the log.
+const MAX_VERSION: usize = 1024;
+
 pub(super) async fn revoke(
     State(admin): State<Arc<Admin>>,
     Order(order): Order<Revoke>,
@@ -161,6 +164,12 @@ pub(super) async fn revoke(
             None => return no_such(name),
         },
     };
+    let is_no_name =
+        |version: &str| version.len() > MAX_VERSION || version.contains(char::is_control);
+    if order.version.as_deref().is_some_and(is_no_name) {
+        let reason = "`version` is longer than 1024 bytes, or has a control character in it";
+        return refusal(StatusCode::BAD_REQUEST, reason);
+    }
     let (revoked, known) = match (order.version, order.stage.as_deref()) {
         (Some(version), None) if !version.is_empty() => {
             let version = VersionId::from(version);

@@ -4,7 +4,7 @@
 //! Nothing inside of a snapshot points back at one.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     error::Error,
     fmt,
     sync::{Arc, Weak},
@@ -34,6 +34,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 pub(super) struct InFlight<T> {
     snapshots: Vec<Replaced<T>>,
     versions: VecDeque<ReplacedVersion<T>>,
+    /// When an upstream was last called by `try_each` with a version that was in use before, perhaps in
+    /// another process: monotonic. Forgotten after an overlap window.
+    used_at: HashMap<VersionId, Duration>,
 }
 
 struct Replaced<T> {
@@ -49,8 +52,6 @@ struct ReplacedVersion<T> {
     at: Now,
     /// Another version may go on with it, where a `prepare` step found nothing to make anew.
     bundle: Weak<T>,
-    /// When an upstream was last called with it by `try_each`: monotonic.
-    used_at: Option<Duration>,
 }
 
 /// Why it is not safe to revoke a version upstream, or to forget it: what is still in use.
@@ -126,8 +127,8 @@ pub struct ReplacedStatus {
     pub replaced_at: Option<SystemTime>,
     /// What still uses it here; nothing: it is safe to revoke, as far as this process goes.
     pub in_use: Vec<InUse>,
-    /// The moment from which on no process of the fleet should send it to an upstream: an overlap window
-    /// after it was replaced.
+    /// The moment from which on this process sends it to no upstream: an overlap window after it was
+    /// replaced here. A fleet's is the latest of its processes'.
     pub revoke_upstream_not_before: Option<SystemTime>,
     /// The latest `exp` of the tokens that its keys have verified here, without those keys that the current
     /// version has too. `None`: there was none.
@@ -154,6 +155,7 @@ impl<T> InFlight<T> {
         Self {
             snapshots: Vec::new(),
             versions: VecDeque::new(),
+            used_at: HashMap::new(),
         }
     }
 
@@ -172,6 +174,7 @@ impl<T> InFlight<T> {
             holders: Holders::of(old),
         });
         self.versions.retain(|replaced| replaced.id != *next);
+        self.used_at.remove(next);
         let id = &old.current.id;
         if id == next || self.versions.iter().any(|replaced| replaced.id == *id) {
             return;
@@ -186,8 +189,13 @@ impl<T> InFlight<T> {
             id: id.clone(),
             at: now,
             bundle: Arc::downgrade(&old.current.bundle),
-            used_at: None,
         });
+    }
+
+    /// How long ago an upstream was called with it, where that is less than a window.
+    fn used_ago(&self, version: &VersionId, ledger: &Ledger<T>, now: Now) -> Option<Duration> {
+        let ago = now.mono.saturating_sub(*self.used_at.get(version)?);
+        (ago < ledger.windows.overlap).then_some(ago)
     }
 
     fn holders(&self, version: &VersionId) -> usize {
@@ -255,10 +263,15 @@ impl<T> Shared<T> {
     /// An upstream is about to be called with a version that is not current.
     pub(crate) fn note_use(&self, version: &VersionId) {
         let now = self.clock.now().mono;
-        let mut books = self.books();
-        let mut versions = books.in_flight.versions.iter_mut();
-        if let Some(replaced) = versions.find(|replaced| replaced.id == *version) {
-            replaced.used_at = Some(now);
+        let mut guard = self.books();
+        let books = &mut *guard;
+        let overlap = books.ledger.windows.overlap;
+        let in_flight = &mut books.in_flight;
+        let was_current = in_flight.versions.iter().any(|it| it.id == *version);
+        if was_current || books.ledger.previous_versions().contains(version) {
+            let used_at = &mut in_flight.used_at;
+            used_at.retain(|_, at| now.saturating_sub(*at) < overlap);
+            used_at.insert(version.clone(), now);
         }
     }
 
@@ -295,8 +308,14 @@ impl<T> Shared<T> {
                 cut_offs: ledger.cut_offs(&replaced.id, now),
             })
             .collect();
-        for id in ledger.previous_versions() {
-            if !all.iter().any(|replaced| replaced.id == id) {
+        // And what this process never had as current: it started later, or missed a rotation.
+        let sessions = ledger.session_versions(now);
+        let used = in_flight.used_at.keys().cloned();
+        let used = used.filter(|id| in_flight.used_ago(id, ledger, now).is_some());
+        let others = ledger.previous_versions().into_iter().chain(sessions);
+        for id in others.chain(used) {
+            let is_current = id == ledger.current.id;
+            if !is_current && !all.iter().any(|replaced| replaced.id == id) {
                 all.push(ReplacedStatus {
                     in_use: uses_of(ledger, in_flight, &id, now),
                     latest_exp: ledger.latest_exp(&id),
@@ -344,10 +363,9 @@ fn uses_of<T>(
         if !is_held && !of_current && replaced.bundle.strong_count() > kept {
             uses.push(InUse::PreparedResource);
         }
-        let ago = replaced.used_at.map(|at| now.mono.saturating_sub(at));
-        if let Some(ago) = ago.filter(|ago| *ago < ledger.windows.overlap) {
-            uses.push(InUse::TriedUpstream { ago });
-        }
+    }
+    if let Some(ago) = in_flight.used_ago(version, ledger, now) {
+        uses.push(InUse::TriedUpstream { ago });
     }
     uses
 }

@@ -71,7 +71,8 @@ impl Status {
     pub fn safe_to_revoke(&self) -> Result<(), Vec<NotSafe>> {
         let mut reasons = Vec::new();
         let is_cut_off = self.consecutive_failures > 0 || self.is_stale;
-        if is_cut_off || self.is_degraded || !self.stale_parts.is_empty() {
+        let has_parts_behind = !self.stale_parts.is_empty() || !self.refused_parts.is_empty();
+        if is_cut_off || self.is_degraded || has_parts_behind {
             reasons.push(NotSafe::Stale {
                 staleness: self.staleness,
             });
@@ -94,8 +95,8 @@ impl Status {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotSafe {
-    /// The last refresh did not end well, or a store gave no answer in it, so that this process may not know
-    /// of the last rotation.
+    /// The last refresh did not end well, a store gave no answer in it, or a probe refused a part, so that this
+    /// process may not know of the last rotation, or not follow it.
     Stale {
         /// How long ago the source last answered.
         staleness: Duration,

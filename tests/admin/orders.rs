@@ -230,6 +230,8 @@ async fn an_order_that_is_not_understood_does_nothing() {
         r#"{"stage":"current"}"#,
         r#"{"version":"1","stage":"previous"}"#,
         r#"{"version":""}"#,
+        r#"{"version":"1\n2030-01-31T12:00:00Z INFO secrets_restored version=1"}"#,
+        &format!(r#"{{"version":"{}"}}"#, "1".repeat(1025)),
         r#"{"versoin":"1"}"#,
     ] {
         let answer = order(&router, "/revoke", body).await;

@@ -11,6 +11,7 @@ use std::{
 use tower_secrets::{
     Probe,
     event::Event,
+    keyring::NotSafe,
     refresh::{BuildErrorKind, Step},
     source::{Fallback, Memory, Stage},
 };
@@ -98,6 +99,20 @@ async fn a_part_that_its_probe_refuses_is_held_back_and_the_rest_is_swapped_in()
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_a_part_is_refused_nothing_is_safe_to_revoke() {
+    let (world, _) = world().await;
+    world.db.rotate(password("bad"));
+    world.jwt.rotate(key(2));
+    assert!(world.keyring.refresh().await.unwrap().is_swapped());
+    world.keyring.revoke_previous();
+    let reasons = world.keyring.status().safe_to_revoke().unwrap_err();
+    assert!(
+        matches!(reasons[..], [NotSafe::Stale { .. }]),
+        "{reasons:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_part_is_tried_again_after_the_pauses_of_other_refused_versions() {
     let (world, logins) = world().await;
     logins();
@@ -107,6 +122,7 @@ async fn a_refused_part_is_tried_again_after_the_pauses_of_other_refused_version
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert!((2..=3).contains(&logins()));
     let told = refusals(seen(&mut events).await);
+    assert!(!told.is_empty());
     assert!(
         told.iter().all(|(error, _)| error.contains("of part `db`")),
         "{told:?}"

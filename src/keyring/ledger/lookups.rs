@@ -122,6 +122,13 @@ impl<T> Ledger<T> {
             .filter(|_| !is_revoked)
     }
 
+    /// The versions whose replaced session keys open what they have bound.
+    pub(crate) fn session_versions(&self, now: Now) -> Vec<VersionId> {
+        let versions = self.sessions.replaced_versions();
+        let opens = |id: &&VersionId| self.session_key_opens_for(id, now).is_some();
+        versions.filter(opens).cloned().collect()
+    }
+
     /// How long this version has been previous here.
     pub(crate) fn previous_age(&self, id: &VersionId, now: Now) -> Option<Duration> {
         let (shown, since) = self.previous_since.as_ref()?;

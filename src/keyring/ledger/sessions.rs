@@ -325,10 +325,9 @@ impl Sessions {
             |held: &&RingKey| held.trust.holds(now) && !revoked.contains(held.key.identity());
         let others = self.replaced.iter().chain(&self.pending).filter(is_good);
         let others = others.cloned().collect();
-        let before = self.replaced.first().filter(is_good).filter(|held| {
-            let rest = held.trust.remaining(now).unwrap_or_default();
-            rest.saturating_add(self.windows.activation_delay) >= self.windows.session_keys
-        });
+        let before = self.replaced.first().filter(is_good);
+        // Where current was revoked none seals until the store has another.
+        let before = before.filter(|_| !current_is_revoked);
         let records = || self.records.iter();
         let cut = records().filter(|(_, record)| record.was_cut);
         let mut cut: HashSet<Identity> =
@@ -346,6 +345,11 @@ impl Sessions {
             cut,
             named_ends: named_ends.collect(),
         }
+    }
+
+    /// The versions that replaced keys were in last.
+    pub(super) fn replaced_versions(&self) -> impl Iterator<Item = &VersionId> {
+        self.replaced.iter().map(|held| &held.version)
     }
 
     pub(super) fn current_identity(&self) -> Option<Identity> {

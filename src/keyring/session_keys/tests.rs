@@ -203,6 +203,42 @@ async fn a_process_that_starts_long_after_a_rotation_seals_with_the_new_key_at_o
     }
 }
 
+/// Others know the new key no sooner for it.
+#[tokio::test]
+async fn an_end_that_the_store_names_makes_nobody_seal_with_the_new_key_at_once() {
+    let (source, hands) = (Memory::new(bundle("old", 0)), Hands::default());
+    let building = Keyring::<App>::builder(source.clone())
+        .session_key(|app| &app.session_key)
+        .clock(hands.clone());
+    let keyring = building.build().await.unwrap();
+    let keys = keyring.session_keys().unwrap();
+    let seals = || keys.sealing().map(|key| *key.identity());
+    let soon = SystemTime::UNIX_EPOCH + Duration::from_secs(2 * 3600);
+    source.set(Versions::new(version("new")).with_previous(version("old").with_not_after(soon)));
+    keyring.refresh().await.unwrap();
+    assert_eq!(seals(), Some(identity("old")));
+    // No longer than the activation delay.
+    hands.0.store(1, Ordering::Relaxed);
+    assert_eq!(seals(), Some(identity("new")));
+}
+
+#[tokio::test]
+async fn where_current_is_revoked_none_seals_from_that_moment_on() {
+    let (source, hands) = (Memory::new(bundle("a", 0)), Hands::default());
+    let building = Keyring::<App>::builder(source.clone())
+        .session_key(|app| &app.session_key)
+        .clock(hands);
+    let keyring = building.build().await.unwrap();
+    let keys = keyring.session_keys().unwrap();
+    source.rotate(bundle("b", 0));
+    keyring.refresh().await.unwrap();
+    let seals = || keys.sealing().map(|key| *key.identity());
+    assert_eq!(seals(), Some(identity("a")));
+    keyring.revoke(keyring.current().version());
+    assert_eq!(seals(), None);
+    assert!(opens(&keys, &identity("a")));
+}
+
 #[tokio::test]
 async fn a_flip_that_was_not_seen_opens_one_window() {
     let (source, hands) = (Memory::new(bundle("a", 0)), Hands::default());
