@@ -32,6 +32,9 @@
 //!
 //! Every request of every client made from that `config` is signed with the key that is current
 //! when the request is signed.
+//!
+//! To the SDK its credentials are over at once, so that it asks each time. Of a presigned request it therefore warns that
+//! it "will expire before the given `expires_in` duration": it will not, unless the key is deleted.
 
 use std::{fmt, time::SystemTime};
 

@@ -36,7 +36,7 @@
 //! | step | what it does for a signing key | what it does where an upstream is to be told |
 //! |---|---|---|
 //! | `createSecret` | makes a new document, and puts it with `VersionStages=["AWSPENDING"]` and the `ClientRequestToken` as its id; does nothing where that version exists | the same |
-//! | `setSecret` | **waits an [activation delay](crate::Builder::activation_delay)**, so that every replica verifies the pending key. A function may run for 15 minutes | tells the upstream |
+//! | `setSecret` | **waits an [activation delay](crate::Builder::activation_delay)**, so that every replica verifies the pending key. A function may run for 15 minutes; where the delay is nearly as long (an interval of 14 minutes), leave the wait to the `Signer` | tells the upstream |
 //! | `testSecret` | nothing | logs in with it |
 //! | `finishSecret` | moves AWSCURRENT to it, with `RemoveFromVersionId` the old one; AWS moves AWSPREVIOUS | the same |
 //!

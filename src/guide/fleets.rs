@@ -15,7 +15,7 @@
 //! Keyring::<App>::builder(source)
 //!     .jwt_key(|app: &App| &app.jwt_secret)
 //!     .refresh_every(Duration::from_secs(300))    // the TTL
-//!     .activation_delay(Duration::from_secs(340)) // until every replica knows a new key
+//!     .activation_delay(Duration::from_secs(340)) // until every replica knows a new key: with a probe
 //!     .token_lifetime(Duration::from_secs(300))   // the longest that `signer()` mints
 //!     .overlap(Duration::from_secs(1010))         // how long a replaced key is trusted
 //!     .refresh_on_unknown_key(UnknownKey::new())  // who is late asks at once
@@ -25,7 +25,7 @@
 //! ```
 //!
 //! `overlap` is what it takes by default, and 900 s at least; [`build`](crate::Builder::build) refuses one that is too short and shows
-//! the sum. Both must fit, with *limits* for `fetch_limit` and the limits of prepare and probes (once more for each part that has a
+//! the sum. Both must fit, the second where there is a `jwt_key` or a `session_key`, with *limits* for `fetch_limit` and the limits of prepare and probes (once more for each part that has a
 //! probe of its own), and the last two only where `token_lifetime` is set:
 //!
 //! ```text

@@ -96,7 +96,9 @@
 //! # A rolling deployment in the middle of a window
 //!
 //! A pod that starts then reads current and previous. It verifies both keys, and its `Signer` begins with the previous one, for one
-//! activation delay, as the others do; with AWS and Vault for what is left of it since the store was last changed. What it cannot know is when the window began, unless the store says so:
+//! activation delay, as the others do; with AWS and Vault for what is left of it since the secret was last changed in any way (with
+//! `WindowStart::Strict`: since current was written or rotated by the store), but for the whole of it after a rollback, and where a
+//! `Combined` puts the bundle together. What it cannot know is when the window began, unless the store says so:
 //!
 //! * a mounted Secret: put `not_after` into `previous.json`. Without it each start begins the window anew, and signs with the old key
 //!   for an activation delay, which the others refuse once their own window is over;

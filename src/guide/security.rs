@@ -54,8 +54,8 @@
 //!
 //! * An [`audience`](crate::JwtRotationLayer::audience), always. It is what keeps ID tokens, and tokens for other services, out.
 //! * The role of the server can read one secret, and write none.
-//! * Token lifetimes in minutes, and [`token_lifetime`](crate::Builder::token_lifetime) set, with an [`overlap`](crate::Builder::overlap) that
-//!   [fits](super::fleets#what-to-set): the default one is too short.
+//! * Token lifetimes in minutes, and [`token_lifetime`](crate::Builder::token_lifetime) set: the default [`overlap`](crate::Builder::overlap) then
+//!   [fits](super::fleets#what-to-set), and `build` refuses one that does not.
 //! * The operator's page on loopback, or guarded; `allow_revoke` only where somebody is on call who knows what it does.
 //! * An alert on `secrets_reload_failed`, `secrets_reload_error` and `secrets_probe_warning`, and on `secrets_stale`, which is told only where
 //!   [`max_staleness`](crate::Builder::max_staleness) is set. `examples/prometheus` of the repository has rules for the same things as metrics.

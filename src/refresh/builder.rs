@@ -184,7 +184,8 @@ where
     /// How long a replaced key stays trusted. It must be three times the refresh interval plus the time
     /// limits of fetch, `prepare` and probes, or some process would still use the old key when it ends; and
     /// as long as the last process signs with the old key, which is the
-    /// [`activation_delay`](Self::activation_delay) after it saw the rotation, and those tokens live.
+    /// [`activation_delay`](Self::activation_delay) after it saw the rotation, and those tokens live, where
+    /// [`token_lifetime`](Self::token_lifetime) says how long.
     /// Default: that, and 900 s at least. With the other defaults it is 910 s, with a probe 920 s, and
     /// with it and a [`token_lifetime`](Self::token_lifetime) of 300 s 1010 s.
     pub fn overlap(mut self, window: Duration) -> Self {
@@ -351,7 +352,8 @@ where
     /// of at most 4 KiB that were accepted; `exp`, `nbf`, the key's deadline and revocation are
     /// checked again each time. Kept are the claims as the layer's type, some 450 bytes of
     /// [`RegisteredClaims`](crate::RegisteredClaims) each; a type such as `serde_json::Value` may be
-    /// many times as large as its JSON. 0 turns it off. Default: 10,000.
+    /// many times as large as its JSON. Room for them, some 130 bytes each and for 65,536 at the most, is taken
+    /// with the first token of a generation. 0 turns it off. Default: 10,000.
     pub fn token_cache(mut self, entries: usize) -> Self {
         self.token_cache = entries;
         self

@@ -139,7 +139,8 @@ impl Version {
     /// When the value was written, where the store knows. A pending version that is older than
     /// current is not accepted. A process that starts counts the
     /// [`activation_delay`](crate::Builder::activation_delay) of current from it, or from
-    /// [`with_replaced_at`](Self::with_replaced_at) of previous where that is later.
+    /// [`with_replaced_at`](Self::with_replaced_at) of previous where that is later; but only where previous
+    /// has this date too and is not newer.
     #[must_use]
     pub fn with_created_at(mut self, at: SystemTime) -> Self {
         self.created_at = Some(at);

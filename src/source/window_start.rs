@@ -17,7 +17,8 @@ pub enum WindowStart {
     Lenient,
     /// The earliest moment that fits: the later of the current value's creation and the last
     /// rotation run by the store. The old key is not trusted for too long; where the value was
-    /// staged long before its flip, valid tokens are refused after a restart.
+    /// staged long before its flip, valid tokens are refused after a restart. The
+    /// [`activation_delay`](crate::Builder::activation_delay) of a process that starts counts from it too.
     ///
     /// After a rollback current is older than previous, and its creation says nothing of the flip:
     /// it is left out then.

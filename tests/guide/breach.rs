@@ -4,7 +4,7 @@
 use tokio::time::timeout;
 
 use crate::{
-    fleet::{ADMIN_TOKEN, Fleet, NEW, OLD, PATIENCE, Pace, Replica, api_key, key_of},
+    fleet::{ADMIN_TOKEN, Fleet, KEYRING, NEW, OLD, PATIENCE, Pace, Replica, api_key, key_of},
     page,
     shell::Shell,
     stores::{Aws, Files, OpenBao, Store},
@@ -34,6 +34,7 @@ async fn to_the_letter<S: Store>(mut shell: Shell, store: S, cut: Cut) {
 
     shell.set("REPLICAS", fleet.addresses());
     shell.set("ADMIN_TOKEN", ADMIN_TOKEN);
+    shell.set("KEYRING", KEYRING);
     shell.set("NEW_SECRET", "a new signing secret, which nobody has seen");
     shell.set("NEW_API_KEY", api_key(NEW));
     let begin = page::scripts(PAGE, "Before you begin");
@@ -44,6 +45,7 @@ async fn to_the_letter<S: Store>(mut shell: Shell, store: S, cut: Cut) {
         "REPLICAS",
         "ADMIN_TOKEN",
         "SECRET",
+        "KEYRING",
         "NEW_SECRET",
         "NEW_API_KEY",
     ] {

@@ -17,7 +17,7 @@ use tokio::{sync::watch, task::JoinSet, time::interval};
 use tower_secrets::{
     Attempt, JwtKey, Keyring, Status, UnknownKey,
     admin::Admin,
-    source::{BoxSource, Stage, VersionId},
+    source::{BoxSource, Memory, Stage, VersionId},
 };
 
 use crate::{
@@ -26,6 +26,8 @@ use crate::{
 };
 
 pub(crate) const ADMIN_TOKEN: &str = "a-token-of-the-operators-of-a-test";
+/// The one that rotates. Before it on the page is another.
+pub(crate) const KEYRING: &str = "app";
 /// Far more than a runbook takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -131,7 +133,11 @@ impl Replica {
             .build()
             .await
             .unwrap();
-        let page = Admin::new().keyring("app", &keyring);
+        let another = Memory::new(document("another").to_string());
+        let another = Keyring::<App>::builder(another).build().await.unwrap();
+        let page = Admin::new()
+            .keyring("another", &another)
+            .keyring(KEYRING, &keyring);
         let page = page.bearer_token(ADMIN_TOKEN).unwrap();
         let page = page.bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = format!("http://{}", page.local_addr().unwrap());

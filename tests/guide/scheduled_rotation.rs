@@ -5,7 +5,7 @@ use tokio::time::timeout;
 use tower_secrets::source::VersionId;
 
 use crate::{
-    fleet::{ADMIN_TOKEN, Fleet, NEW, OLD, PATIENCE, Pace, api_key, document},
+    fleet::{ADMIN_TOKEN, Fleet, KEYRING, NEW, OLD, PATIENCE, Pace, api_key, document},
     page,
     shell::Shell,
     stores::{Aws, Files, OpenBao, Store},
@@ -25,6 +25,8 @@ async fn to_the_letter<S: Store>(mut shell: Shell, store: S) {
 
     shell.set("REPLICAS", fleet.addresses());
     shell.set("ADMIN_TOKEN", ADMIN_TOKEN);
+    shell.set("KEYRING", KEYRING);
+    shell.set("OVERLAP", "1010");
     let steps = page::scripts(PAGE, S::SECTION);
     let [stage, flip] = &steps[..] else {
         panic!("{steps:?}");

@@ -22,6 +22,7 @@
 //! ```sh
 //! export REPLICAS='http://127.0.0.1:9091 http://127.0.0.1:9092 http://127.0.0.1:9093' # every one, and none twice
 //! export ADMIN_TOKEN=.. SECRET=mcp/app DIRECTORY=/run/secrets/app # SECRET for AWS and Vault, DIRECTORY for files
+//! export KEYRING=app # the name that the server has given it by `Admin::keyring`
 //! export NEW_SECRET="$(head -c 32 /dev/urandom | base64)" # an HMAC key; for others the text of the new private key
 //! export NEW_API_KEY=.. # made at its provider, where the old one still works
 //! ```
@@ -34,8 +35,8 @@
 //!
 //! ```sh
 //! status="$(curl -sS --fail-with-body -H "authorization: Bearer $ADMIN_TOKEN" "${REPLICAS%% *}/status")"
-//! LEAKED="$(printf '%s' "$status" | jq -r '.keyrings[0].current.id')"
-//! KEY="$(printf '%s' "$status" | jq -r '.keyrings[0].current.key_ids[0]')"
+//! LEAKED="$(printf '%s' "$status" | jq -r '.keyrings[] | select(.name == env.KEYRING) | .current.id')"
+//! KEY="$(printf '%s' "$status" | jq -r '.keyrings[] | select(.name == env.KEYRING) | .current.key_ids[0]')"
 //! export LEAKED KEY
 //! ```
 //!
@@ -119,16 +120,16 @@
 //!
 //! A 502 says why: most often a probe that refuses the new version. The leaked one is then still current there. Mend the version and
 //! begin again at step 1, or, if you would rather have no service than the leak, revoke it there, where `allow_revoke` was called:
-//! the same `curl` to `"$replica/revoke"`, with `-d "{\"keyring\": \"app\", \"version\": \"$LEAKED\"}"`, where `app` is the name given to
-//! [`Admin::keyring`](crate::admin::Admin::keyring).
+//! the same `curl` to `"$replica/revoke"`, with `-d "{\"keyring\": \"$KEYRING\", \"version\": \"$LEAKED\"}"`.
 //!
 //! # 4. Confirm on each
 //!
 //! ```sh
 //! for replica in $REPLICAS; do
 //!   if curl -sS --max-time 10 --fail-with-body -H "authorization: Bearer $ADMIN_TOKEN" "$replica/status" |
-//!     jq -e '[.keyrings[] | .current, .previous, .pending | values]
-//!       | length > 0 and all(.[]; (.id | split(",") | index([env.ENTRY])) == null and (.key_ids | index([env.KEY]) == null))' > /dev/null
+//!     jq -e '[.keyrings[] | .name as $name | .current, .previous, .pending | values | .of = $name]
+//!       | any(.[]; .of == env.KEYRING) and all(.[]; (.key_ids | index([env.KEY])) == null
+//!         and (.of != env.KEYRING or (.id | split(",") | index([env.ENTRY])) == null))' > /dev/null
 //!   then
 //!     echo "refused: $replica"
 //!   else
@@ -137,7 +138,7 @@
 //! done
 //! ```
 //!
-//! By its key, not by its version alone: where another field was rotated since, several versions have the same key.
+//! By its key, in all keyrings, not by its version alone: where another field was rotated since, several versions have the same key.
 //!
 //! # 5. Cut it upstream
 //!

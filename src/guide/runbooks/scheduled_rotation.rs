@@ -16,7 +16,11 @@
 //! ```sh
 //! export REPLICAS='http://127.0.0.1:9091 http://127.0.0.1:9092 http://127.0.0.1:9093' # every one, and none twice
 //! export ADMIN_TOKEN=.. SECRET=mcp/app DIRECTORY=/run/secrets/app # SECRET for AWS and Vault, DIRECTORY for files
+//! export KEYRING=app # the name that the server has given it by `Admin::keyring`
+//! export OVERLAP=1010 # seconds: what `build()` was given, or takes by itself
 //! ```
+//!
+//! 1010 s is the [overlap](crate::guide::fleets#how-long-the-old-key-is-trusted-as-numbers) of the defaults with a probe and tokens of 5 min.
 //!
 //! Write the new bundle into `next.json`, with mode 600, and delete it afterwards. What an upstream has to know is made there
 //! first, *beside* the old one: a second API key, a second access key, the other database user.
@@ -69,7 +73,7 @@
 //! ```sh
 //! # 3. Flip: previous first. With `not_after`, the overlap from now on, so that a restart does not begin the window anew.
 //! cd "${DIRECTORY:?}" && umask 077 && rm -f .next && cp -p current.json .next && chmod u+w .next &&
-//!   jq -c '.not_after = (now + 1010 | todate)' current.json > .next && mv .next previous.json && mv pending.json current.json
+//!   jq -c '.not_after = (now + (env.OVERLAP | tonumber) | todate)' current.json > .next && mv .next previous.json && mv pending.json current.json
 //! ```
 //!
 //! A stage that is a folder of fields is copied, changed and moved as a folder. In Kubernetes, each of them is one update of the Secret.
@@ -79,11 +83,12 @@
 //! ```sh
 //! for replica in $REPLICAS; do
 //!   curl -sS --fail-with-body -H "authorization: Bearer $ADMIN_TOKEN" "$replica/status" |
-//!     jq -r --arg replica "$replica" '"\($replica): \(.keyrings[0].pending.id // "HAS NOT SEEN IT")"'
+//!     jq -r --arg replica "$replica" '.keyrings[] | select(.name == env.KEYRING) | "\($replica): \(.pending.id // "HAS NOT SEEN IT")"'
 //! done
 //! ```
 //!
-//! After [340 s](crate::guide::fleets#how-long-the-old-key-is-trusted-as-numbers) at the latest, or ask for a reload as in [a breach](super::breach#3-reload-every-replica).
+//! There must be a line for each. It takes [340 s](crate::guide::fleets#how-long-the-old-key-is-trusted-as-numbers) at the most, and what the kubelet takes
+//! before where it mounts the Secret; or ask for a reload as in [a breach](super::breach#3-reload-every-replica).
 //! A pending version that stays away was refused: `recent` says why, and the rotation ends here. With Vault destroy that version
 //! (`bao kv destroy -mount=secret -versions=N "$SECRET"`) and leave its number named: a live version that is named no more is current.
 //!
@@ -96,13 +101,13 @@
 //! ```sh
 //! for replica in $REPLICAS; do
 //!   curl -sS --fail-with-body -H "authorization: Bearer $ADMIN_TOKEN" "$replica/status" | jq -r --arg replica "$replica" \
-//!     '.keyrings[0] | "\(.safe_to_revoke) \($replica) uses \(.current.id) \([.reasons[].text] | join("; "))"'
+//!     '.keyrings[] | select(.name == env.KEYRING) | "\(.safe_to_revoke) \($replica) uses \(.current.id) \([.reasons[].text] | join("; "))"'
 //! done
 //! ```
 //!
 //! There must be as many lines as there are replicas, each must say `true`, and each must use the new version. The example
-//! `fleet_status` sees to all of that, and waits: `TOWER_SECRETS_ADMIN_TOKEN="$ADMIN_TOKEN" fleet_status --expect 3 --version OLD --wait 30m $REPLICAS`, where
-//! `OLD` is the version to be revoked. It takes the
+//! `fleet_status` sees to all of that, and waits: `TOWER_SECRETS_ADMIN_TOKEN="$ADMIN_TOKEN" fleet_status --expect 3 --keyring "$KEYRING" --version OLD --wait 30m $REPLICAS`, where
+//! `OLD` is the version to be revoked, and the 30 min are more than the overlap and the 340 s. It takes the
 //! [overlap](crate::Builder::overlap), and longer where a stream or a transaction holds the old version; the reasons name it.
 //!
 //! # 5. Revoke
@@ -119,4 +124,4 @@
 //! | 401 for tokens of the new key on one replica | it has not seen the rotation, and [`refresh_on_unknown_key`](crate::Builder::refresh_on_unknown_key) is off |
 //! | `secrets_window_cut_short` | a second rotation inside the window of the first |
 //! | `safe_to_revoke` stays false with `held` | a long stream: it ends, or you end it |
-//! | `safe_to_revoke` stays false with `session_key` | the rotation replaced the session key too, whose window is 24 h ([`session_key_window`](crate::Builder::session_key_window)): what an upstream holds may go earlier, the version stays in the store |
+//! | `safe_to_revoke` stays false with `session_key` | the rotation replaced the session key too, whose window is 24 h ([`session_key_window`](crate::Builder::session_key_window)), or ends with `not_after`: what an upstream holds may go earlier, the version stays in the store |

@@ -49,8 +49,8 @@ impl<Raw, T> Builder<Raw, T> {
     /// [refresh interval](Self::refresh_every), and twice the time limits of fetch, `prepare` and probes,
     /// for the refresh that just missed the key and the one that finds it: 320 s, with a probe 340 s. That
     /// is right where all processes have the same settings. Zero is for a process that is alone, and
-    /// for one that signs nothing. A process that starts counts it from when the store has the version, where
-    /// the store says so.
+    /// for one that signs nothing. A process that starts counts it from when the store was last changed, and 30 s for clocks that
+    /// differ, where the store dates current and previous and it was no rollback.
     pub fn activation_delay(mut self, delay: Duration) -> Self {
         self.signing.activation_delay = Some(delay);
         self
