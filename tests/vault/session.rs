@@ -86,12 +86,12 @@ pub(crate) async fn app_role(bao: &Bao, ttl: &str, max_ttl: &str) -> VaultAuth {
 #[tokio::test]
 async fn a_token_is_renewed_before_it_ends_while_nobody_polls() {
     let Some(bao) = bao().await else { return };
-    let token = bao.token(json!({ "policies": ["app"], "ttl": "3s" })).await;
+    let token = bao.token(json!({ "policies": ["app"], "ttl": "6s" })).await;
     let tap = Tap::open(bao.port()).await;
     let source = watched(&tap, VaultAuth::token(token));
     source.fetch().await.unwrap();
     tap.calls();
-    // Each renewal comes after about two seconds; after two of them the first three are over.
+    // Each renewal comes after about four seconds; after two of them the first six are over.
     until_called(&tap, "POST auth/token/renew-self", 2).await;
     works(&source, &tap).await;
 }
@@ -99,7 +99,7 @@ async fn a_token_is_renewed_before_it_ends_while_nobody_polls() {
 #[tokio::test]
 async fn a_renewal_capped_at_the_maximum_is_met_by_a_login_before_the_end() {
     let Some(bao) = bao().await else { return };
-    let auth = app_role(&bao, "3s", "5s").await;
+    let auth = app_role(&bao, "6s", "10s").await;
     let tap = Tap::open(bao.port()).await;
     let source = watched(&tap, auth);
     source.fetch().await.unwrap();
@@ -279,7 +279,7 @@ async fn a_wrong_secret_id_is_refused_and_not_told() {
 #[tokio::test]
 async fn a_batch_token_is_replaced_since_it_cannot_be_renewed() {
     let Some(bao) = bao().await else { return };
-    let auth = app_role(&bao, "3s", "3s").await;
+    let auth = app_role(&bao, "6s", "6s").await;
     let batch = json!({ "token_type": "batch" });
     bao.write("auth/approle/role/app", batch).await;
     let tap = Tap::open(bao.port()).await;

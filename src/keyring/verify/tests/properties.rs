@@ -127,6 +127,30 @@ proptest! {
     }
 
     #[test]
+    fn no_byte_changed_in_signed_json_is_a_panic(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let changed = |json: String| {
+            let mut json = json.into_bytes();
+            for (place, byte) in &changes {
+                let place = place.index(json.len());
+                json[place] = *byte;
+            }
+            json
+        };
+        let header = changed(json!({ "alg": "HS256", "typ": "JWT", "kid": "k" }).to_string());
+        let claims = changed(good_claims().to_string());
+        for json in [&header, &claims] {
+            let is_object = serde_json::from_slice::<serde_json::Map<String, Value>>(json).is_ok();
+            if !is_object {
+                prop_assert!(judge_header(json.clone(), &policy()).is_err());
+                prop_assert!(judge_claims(json.clone(), &policy()).is_err());
+            }
+        }
+        let _ = (judge_header(header, &policy()), judge_claims(claims, &policy()));
+    }
+
+    #[test]
     fn a_token_with_one_byte_changed_is_refused(at_byte in any::<prop::sample::Index>(), byte: u8) {
         let good = hs256(&secret(1), None);
         let mut token = good.clone().into_bytes();
