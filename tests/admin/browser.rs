@@ -19,7 +19,11 @@ use tokio::{
     time::timeout,
 };
 use tower::{Layer, ServiceExt, service_fn};
-use tower_secrets::{JwtRotationLayer, Keyring, RegisteredClaims, admin::Admin, source::Memory};
+use tower_secrets::{
+    JwtRotationLayer, Keyring, Probe, RegisteredClaims,
+    admin::Admin,
+    source::{Combined, Memory},
+};
 
 use crate::world::{App, MARK, bundle, keyring};
 
@@ -293,4 +297,39 @@ async fn nested_it_sends_the_token_to_no_other_route() {
         .await;
     browser.sees("Nothing to revoke", PATIENCE).await;
     assert_eq!(*strayed.lock().unwrap(), [""; 0]);
+}
+
+#[derive(serde::Deserialize)]
+struct Parts {
+    #[expect(dead_code, reason = "it has to be read")]
+    api: Value,
+    db: Value,
+}
+
+#[tokio::test]
+async fn a_part_that_its_probe_refuses_is_told_beside_what_was_swapped_in() {
+    let Some(folder) = folder() else { return };
+    let (api, db) = (Memory::new("1"), Memory::new("1"));
+    let parts = Combined::new()
+        .with("api", api.clone())
+        .with("db", db.clone());
+    let log_in = |parts: Arc<Parts>| async move {
+        let good = parts.db == 1;
+        good.then_some(()).ok_or("wrong password")
+    };
+    let app = Keyring::<Parts>::builder(parts)
+        .part_probe("db", Probe::new("login", log_in))
+        .build()
+        .await
+        .unwrap();
+    api.rotate("2");
+    db.rotate("2");
+    assert!(app.refresh().await.unwrap().is_swapped());
+    let url = served(Admin::new().keyring("app", &app)).await;
+    let mut browser = Browser::start(&folder).await;
+    browser.order(json!({"order": "open", "url": url})).await;
+    let refused = "Version 2 of part db was refused, the one before stays in use. Next try in ";
+    browser.sees(refused, PATIENCE).await;
+    browser.sees("Not safe to revoke", PATIENCE).await;
+    browser.judged("refused-part").await;
 }
