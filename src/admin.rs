@@ -89,8 +89,8 @@
 //! * `latest_exp` is the latest `exp` of the tokens that a version's keys have verified in this process. A warning
 //!   is no reason not to revoke; its `kind` is `tokens_cut_off`, for tokens that go on `seconds` longer than the
 //!   window of their key, and are refused from its end on.
-//! * `revoke_upstream_not_before` is when this process has stopped to send the version to an upstream: of a fleet the
-//!   latest of all counts.
+//! * `revoke_upstream_not_before` is when `try_each` of this process has stopped to send the version to an upstream: of a
+//!   fleet the latest of all counts, and `reasons` tells what holds it for longer.
 //! * The `kind` of what is `recent` is that of an [event](crate::event), without `secrets_`; `level` is `good`,
 //!   `bad` or `note`. The newest is first.
 

@@ -69,7 +69,7 @@
 //!
 //! * **Overlap window.** The new and the old credential are both accepted for a while. The window
 //!   is at least three times the refresh interval and what a refresh may take, and longer where
-//!   tokens are signed, which [`Builder::build`] enforces, or some process still holds the old one when it is revoked.
+//!   [`Builder::token_lifetime`] says how long signed tokens live, which [`Builder::build`] enforces, or some process still holds the old one when it is revoked.
 //! * **CURRENT and PREVIOUS.** The store keeps both. Tokens of the previous key verify until its
 //!   window ends; when no key fits, the answer is that of the current one.
 //! * **SIGHUP, test before swap.** [`Builder::reload_on_sighup`] fetches anew,

@@ -18,7 +18,7 @@ use tower_secrets::{
     Attempt, JwtKey, Keyring, Status,
     clock::TokioClock,
     keyring::{InUse, NotSafe},
-    source::{Memory, SourceError, SourceErrorKind, VersionId},
+    source::{Combined, Memory, SourceError, SourceErrorKind, VersionId},
 };
 
 #[derive(Deserialize)]
@@ -356,6 +356,66 @@ async fn what_was_never_current_here_is_in_use_all_the_same() {
     assert_eq!(keyring.status().safe_to_revoke(), Ok(()));
 }
 
+/// One was current, the other was missed, and both have the key.
+#[tokio::test(start_paused = true)]
+async fn each_version_with_a_session_key_inside_its_window_is_in_use() {
+    let store = Memory::new(bound("a", 1));
+    let keyring = Keyring::<Bound>::builder(store.clone())
+        .overlap(OVERLAP)
+        .session_key(|app| &app.session)
+        .clock(Arc::new(TokioClock::new()))
+        .build()
+        .await
+        .unwrap();
+    store.rotate(bound("a", 2));
+    store.rotate(bound("b", 3));
+    keyring.refresh().await.unwrap();
+    tokio::time::sleep(OVERLAP + Duration::from_secs(1)).await;
+    for version in ["1", "2"] {
+        let uses = uses(&keyring.status(), &version.into());
+        assert!(matches!(uses[..], [InUse::SessionKey { .. }]), "{uses:?}");
+    }
+}
+
+#[derive(Deserialize)]
+struct Parts {
+    jwt: App,
+    sess: Bound,
+    #[expect(dead_code, reason = "it has to be read")]
+    other: u32,
+}
+
+/// The window of a part's own previous key goes by a mixture, which has the session key of current.
+#[tokio::test(start_paused = true)]
+async fn a_session_key_of_a_part_is_in_use_and_revoked_by_the_version_that_had_it() {
+    let [jwt, sess, other] = [doc(1), bound("a", 1), "1".to_owned()].map(Memory::new);
+    jwt.rotate(doc(2));
+    sess.rotate(bound("b", 2));
+    let parts = [("jwt", &jwt), ("sess", &sess), ("other", &other)];
+    let parts = parts
+        .into_iter()
+        .fold(Combined::new(), |all, (name, part)| {
+            all.with(name, part.clone())
+        });
+    let keyring = Keyring::<Parts>::builder(parts)
+        .overlap(OVERLAP)
+        .jwt_key(|parts| &parts.jwt.jwt)
+        .session_key(|parts| &parts.sess.session)
+        .clock(Arc::new(TokioClock::new()))
+        .build()
+        .await
+        .unwrap();
+    let first: VersionId = "jwt=1,other=1,sess=1".into();
+    tokio::time::sleep(OVERLAP + Duration::from_secs(1)).await;
+    other.rotate("2");
+    keyring.refresh().await.unwrap();
+    tokio::time::sleep(OVERLAP + Duration::from_secs(1)).await;
+    let opens = |uses: Vec<InUse>| matches!(uses[..], [InUse::SessionKey { .. }]);
+    assert!(opens(uses(&keyring.status(), &first)));
+    keyring.revoke(&first);
+    assert_eq!(keyring.status().safe_to_revoke(), Ok(()));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_upstream_was_called_with_what_was_never_current_here() {
     let store = Memory::new(doc(1));
@@ -363,21 +423,31 @@ async fn an_upstream_was_called_with_what_was_never_current_here() {
     let keyring = keyring(&store).await;
     tokio::time::sleep(OVERLAP - Duration::from_secs(60)).await;
     let calls = AtomicU32::new(0);
-    let refuses_the_new_one = |_: Arc<App>| {
+    let kept = Mutex::new(None);
+    let refuses_the_new_one = |app: Arc<App>| {
         std::future::ready(match calls.fetch_add(1, Ordering::Relaxed) {
             0 => Err(Attempt::Unauthenticated("refused")),
-            _ => Ok(()),
+            _ => {
+                *kept.lock().unwrap() = Some(app);
+                Ok(())
+            }
         })
     };
     let secrets = keyring.current();
     secrets.try_each(refuses_the_new_one).await.unwrap();
     drop(secrets);
     tokio::time::sleep(Duration::from_secs(61)).await;
-    let seen = uses(&keyring.status(), &"1".into());
+    let seen = || uses(&keyring.status(), &"1".into());
     assert!(
-        matches!(seen[..], [InUse::TriedUpstream { .. }]),
-        "{seen:?}"
+        matches!(
+            seen()[..],
+            [InUse::PreparedResource, InUse::TriedUpstream { .. }]
+        ),
+        "{:?}",
+        seen()
     );
     tokio::time::sleep(OVERLAP).await;
+    assert_eq!(seen(), [InUse::PreparedResource]);
+    kept.lock().unwrap().take();
     assert_eq!(keyring.status().safe_to_revoke(), Ok(()));
 }

@@ -142,7 +142,7 @@ struct Revoked<'a> {
     known: bool,
 }
 
-/// In bytes: what a store would take for a name, and a line of the log.
+/// Of one that is not known here, in bytes: what a store would take for a name.
 const MAX_VERSION: usize = 1024;
 
 pub(super) async fn revoke(
@@ -166,7 +166,12 @@ pub(super) async fn revoke(
     };
     let is_no_name =
         |version: &str| version.len() > MAX_VERSION || version.contains(char::is_control);
-    if order.version.as_deref().is_some_and(is_no_name) {
+    let is_listed = |version: &str| row.keyring.is_known(&version.into());
+    if order
+        .version
+        .as_deref()
+        .is_some_and(|it| is_no_name(it) && !is_listed(it))
+    {
         let reason = "`version` is longer than 1024 bytes, or has a control character in it";
         return refusal(StatusCode::BAD_REQUEST, reason);
     }

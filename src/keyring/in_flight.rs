@@ -34,9 +34,15 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 pub(super) struct InFlight<T> {
     snapshots: Vec<Replaced<T>>,
     versions: VecDeque<ReplacedVersion<T>>,
-    /// When an upstream was last called by `try_each` with a version that was in use before, perhaps in
-    /// another process: monotonic. Forgotten after an overlap window.
-    used_at: HashMap<VersionId, Duration>,
+    /// The versions that were in use before, perhaps in another process, with which `try_each` has called an
+    /// upstream. Forgotten after an overlap window, where nobody keeps the bundle.
+    used: HashMap<VersionId, Used<T>>,
+}
+
+struct Used<T> {
+    /// The last time: monotonic.
+    at: Duration,
+    bundle: Weak<T>,
 }
 
 struct Replaced<T> {
@@ -117,18 +123,18 @@ impl fmt::Display for InUse {
     }
 }
 
-/// A version that was in use in this process, or that the store calls previous, and what still uses it.
+/// A version that was in use in this process, or that the store has called previous, and what still uses it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ReplacedStatus {
     /// The version.
     pub id: VersionId,
-    /// When this process replaced it; `None` for one that was replaced before the start.
+    /// When this process replaced it; `None` for one that was replaced before the start, or between two refreshes.
     pub replaced_at: Option<SystemTime>,
     /// What still uses it here; nothing: it is safe to revoke, as far as this process goes.
     pub in_use: Vec<InUse>,
-    /// The moment from which on this process sends it to no upstream: an overlap window after it was
-    /// replaced here. A fleet's is the latest of its processes'.
+    /// The moment from which on `try_each` sends it to no upstream: an overlap window after it was replaced
+    /// here. What holds it may go on, and other processes may have replaced it later.
     pub revoke_upstream_not_before: Option<SystemTime>,
     /// The latest `exp` of the tokens that its keys have verified here, without those keys that the current
     /// version has too. `None`: there was none.
@@ -155,7 +161,7 @@ impl<T> InFlight<T> {
         Self {
             snapshots: Vec::new(),
             versions: VecDeque::new(),
-            used_at: HashMap::new(),
+            used: HashMap::new(),
         }
     }
 
@@ -174,7 +180,7 @@ impl<T> InFlight<T> {
             holders: Holders::of(old),
         });
         self.versions.retain(|replaced| replaced.id != *next);
-        self.used_at.remove(next);
+        self.used.remove(next);
         let id = &old.current.id;
         if id == next || self.versions.iter().any(|replaced| replaced.id == *id) {
             return;
@@ -194,7 +200,7 @@ impl<T> InFlight<T> {
 
     /// How long ago an upstream was called with it, where that is less than a window.
     fn used_ago(&self, version: &VersionId, ledger: &Ledger<T>, now: Now) -> Option<Duration> {
-        let ago = now.mono.saturating_sub(*self.used_at.get(version)?);
+        let ago = now.mono.saturating_sub(self.used.get(version)?.at);
         (ago < ledger.windows.overlap).then_some(ago)
     }
 
@@ -261,7 +267,7 @@ impl<T> Shared<T> {
     }
 
     /// An upstream is about to be called with a version that is not current.
-    pub(crate) fn note_use(&self, version: &VersionId) {
+    pub(crate) fn note_use(&self, version: &VersionId, bundle: &Arc<T>) {
         let now = self.clock.now().mono;
         let mut guard = self.books();
         let books = &mut *guard;
@@ -269,9 +275,15 @@ impl<T> Shared<T> {
         let in_flight = &mut books.in_flight;
         let was_current = in_flight.versions.iter().any(|it| it.id == *version);
         if was_current || books.ledger.previous_versions().contains(version) {
-            let used_at = &mut in_flight.used_at;
-            used_at.retain(|_, at| now.saturating_sub(*at) < overlap);
-            used_at.insert(version.clone(), now);
+            let is_of_use = |used: &Used<T>| {
+                now.saturating_sub(used.at) < overlap || used.bundle.strong_count() > 0
+            };
+            in_flight.used.retain(|_, used| is_of_use(used));
+            let used = Used {
+                at: now,
+                bundle: Arc::downgrade(bundle),
+            };
+            in_flight.used.insert(version.clone(), used);
         }
     }
 
@@ -310,8 +322,10 @@ impl<T> Shared<T> {
             .collect();
         // And what this process never had as current: it started later, or missed a rotation.
         let sessions = ledger.session_versions(now);
-        let used = in_flight.used_at.keys().cloned();
-        let used = used.filter(|id| in_flight.used_ago(id, ledger, now).is_some());
+        let used = in_flight.used.keys();
+        let used = used.filter(|id| !uses_of(ledger, in_flight, id, now).is_empty());
+        let mut used: Vec<_> = used.cloned().collect();
+        used.sort();
         let others = ledger.previous_versions().into_iter().chain(sessions);
         for id in others.chain(used) {
             let is_current = id == ledger.current.id;
@@ -351,16 +365,18 @@ fn uses_of<T>(
         holders => uses.push(InUse::Held { holders }),
     }
     let replaced = in_flight.versions.iter().find(|it| it.id == *version);
-    if let Some(replaced) = replaced {
+    let replaced = replaced.map(|it| &it.bundle);
+    let used = || in_flight.used.get(version).map(|it| &it.bundle);
+    if let Some(bundle) = replaced.or_else(used) {
         let is_held = uses
             .iter()
             .any(|it| matches!(it, InUse::Held { .. } | InUse::Trusted { .. }));
-        let of_current = replaced.bundle.as_ptr() == Arc::as_ptr(&ledger.current.bundle);
+        let of_current = bundle.as_ptr() == Arc::as_ptr(&ledger.current.bundle);
         // What the books keep of a revoked one, for it may be restored, nobody can reach.
         let kept = ledger.previous.as_ref();
-        let kept = kept.filter(|held| Arc::as_ptr(&held.bundle) == replaced.bundle.as_ptr());
+        let kept = kept.filter(|held| Arc::as_ptr(&held.bundle) == bundle.as_ptr());
         let kept = usize::from(kept.is_some());
-        if !is_held && !of_current && replaced.bundle.strong_count() > kept {
+        if !is_held && !of_current && bundle.strong_count() > kept {
             uses.push(InUse::PreparedResource);
         }
     }

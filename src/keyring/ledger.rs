@@ -366,7 +366,9 @@ impl<T> Ledger<T> {
             .versions
             .get_or_insert(version.id.clone(), fresh, |record| matters(&record.trust));
         record.keys.clone_from(&keys);
-        record.session = version.session.as_ref().map(|key| *key.identity());
+        if let Some(key) = &version.session {
+            record.session = Some(*key.identity());
+        }
         let trust = record.trust.clone();
         if in_use && !std::mem::replace(&mut record.was_in_use, true) {
             // It may have been pending here: that deadline is void.

@@ -50,7 +50,8 @@ pub struct Status {
     /// The parts whose new version a [part probe](crate::Builder::part_probe) refused; they stay at
     /// what is in use.
     pub refused_parts: Vec<RefusedPart>,
-    /// The versions that were in use before, the newest first, and what still uses them.
+    /// The versions that were in use before, the newest first, and what still uses them; then those that never
+    /// were current in this process.
     pub replaced: Vec<ReplacedStatus>,
     /// What the last refreshes did, and whatever else was told of late, the newest first: up to 32.
     pub recent: Vec<RecentEvent>,

@@ -353,7 +353,7 @@ where
     /// checked again each time. Kept are the claims as the layer's type, some 450 bytes of
     /// [`RegisteredClaims`](crate::RegisteredClaims) each; a type such as `serde_json::Value` may be
     /// many times as large as its JSON. Room for them, some 130 bytes each and for 65,536 at the most, is taken
-    /// with the first token of a generation. 0 turns it off. Default: 10,000.
+    /// with the first token of a generation, and kept where something holds that one after a rotation. 0 turns it off. Default: 10,000.
     pub fn token_cache(mut self, entries: usize) -> Self {
         self.token_cache = entries;
         self

@@ -159,9 +159,14 @@ where
             }
             _ => part.versions.previous.clone(),
         };
+        let mut previous = self.beside(&own, Stage::Previous, events);
+        if let Beside::Proved(previous) = &mut previous {
+            // It is not that version's: all but the key's own part is current's.
+            previous.session = None;
+        }
         Some(KeySide {
             flipped: before.is_some_and(is_other),
-            previous: self.beside(&own, Stage::Previous, events),
+            previous,
         })
     }
 

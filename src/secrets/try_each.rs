@@ -224,7 +224,7 @@ impl<T: Send + Sync + 'static> Secrets<T> {
     {
         let mut refusal = None;
         if self.holds(&self.snapshot.current) {
-            self.note_use(self.version());
+            self.note_use(self.version(), &self.snapshot.current.bundle);
             match op(self.bundle()).await {
                 Err(Attempt::Unauthenticated(error)) => refusal = Some(error),
                 answer => return answer.map_err(Attempt::into_error),
@@ -243,7 +243,7 @@ impl<T: Send + Sync + 'static> Secrets<T> {
         }
         let previous = newest.snapshot.previous();
         if let Some(previous) = previous.filter(|held| held.id != *self.version()) {
-            self.note_use(&previous.id);
+            self.note_use(&previous.id, &previous.bundle);
             match op(previous.bundle.clone()).await {
                 Ok(result) => return Ok(result),
                 Err(error) => {
@@ -274,7 +274,7 @@ impl<T: Send + Sync + 'static> Secrets<T> {
             let newest = self.newest();
             let leave = newest.next_to_try(&tried, is_refreshed, waiting.is_some());
             if let Some((held, leave)) = leave {
-                newest.note_use(&held.id);
+                newest.note_use(&held.id, &held.bundle);
                 let error = match op(held.bundle.clone()).await {
                     Ok(result) => {
                         if let Some(leave) = leave {
@@ -321,11 +321,11 @@ impl<T: Send + Sync + 'static> Secrets<T> {
     }
 
     /// For whoever wants to know whether a version that was replaced is still sent to upstreams.
-    fn note_use(&self, version: &VersionId) {
+    fn note_use(&self, version: &VersionId, bundle: &Arc<T>) {
         if let Some(keyring) = self.snapshot.keyring.upgrade()
             && keyring.snapshot().current.id != *version
         {
-            keyring.note_use(version);
+            keyring.note_use(version, bundle);
         }
     }
 

@@ -124,9 +124,13 @@ impl<T> Ledger<T> {
 
     /// The versions whose replaced session keys open what they have bound.
     pub(crate) fn session_versions(&self, now: Now) -> Vec<VersionId> {
-        let versions = self.sessions.replaced_versions();
+        // Several versions may have a key in common.
+        let known = self.versions.iter().filter(|(_, record)| record.was_in_use);
+        let known = known.map(|(id, _)| id);
         let opens = |id: &&VersionId| self.session_key_opens_for(id, now).is_some();
-        versions.filter(opens).cloned().collect()
+        let mut versions: Vec<_> = known.filter(opens).cloned().collect();
+        versions.sort();
+        versions
     }
 
     /// How long this version has been previous here.

@@ -325,9 +325,10 @@ impl Sessions {
             |held: &&RingKey| held.trust.holds(now) && !revoked.contains(held.key.identity());
         let others = self.replaced.iter().chain(&self.pending).filter(is_good);
         let others = others.cloned().collect();
-        let before = self.replaced.first().filter(is_good);
         // Where current was revoked none seals until the store has another.
-        let before = before.filter(|_| !current_is_revoked);
+        let before = self.replaced.first().filter(is_good);
+        let before =
+            before.filter(|held| !current_is_revoked && self.was_replaced_only_now(held, now));
         let records = || self.records.iter();
         let cut = records().filter(|(_, record)| record.was_cut);
         let mut cut: HashSet<Identity> =
@@ -347,9 +348,19 @@ impl Sessions {
         }
     }
 
-    /// The versions that replaced keys were in last.
-    pub(super) fn replaced_versions(&self) -> impl Iterator<Item = &VersionId> {
-        self.replaced.iter().map(|held| &held.version)
+    /// Whether others may not know the key after it yet, as far as the rest of its window tells. Then they
+    /// have it for as long as what it seals is good for; a key that is about to end seals nothing.
+    fn was_replaced_only_now(&self, held: &RingKey, now: Now) -> bool {
+        let record = self.records.get(held.key.identity());
+        let window = match record {
+            // The store says when it ends, which may be before the window is over.
+            Some(Record {
+                named_end: Some(_), ..
+            }) => self.windows.overlap.min(self.windows.session_keys),
+            _ => self.windows.session_keys,
+        };
+        let rest = held.trust.remaining(now).unwrap_or_default();
+        rest.saturating_add(self.windows.activation_delay) >= window
     }
 
     pub(super) fn current_identity(&self) -> Option<Identity> {

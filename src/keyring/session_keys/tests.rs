@@ -203,6 +203,30 @@ async fn a_process_that_starts_long_after_a_rotation_seals_with_the_new_key_at_o
     }
 }
 
+/// Whatever it seals would end with it.
+#[tokio::test]
+async fn a_process_that_starts_seals_with_no_key_that_is_about_to_end() {
+    let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let old = || version("old");
+    for (previous, seals) in [
+        (old().with_not_after(at(24 * 3600 + 10)), "new"),
+        (old().with_replaced_at(at(4 * 3600)), "new"),
+        (old().with_replaced_at(at(24 * 3600)), "old"),
+        (old(), "old"),
+    ] {
+        let hands = Hands::default();
+        hands.0.store(24, Ordering::Relaxed);
+        let (source, told) = (Memory::new(""), format!("{previous:?}"));
+        source.set(Versions::new(version("new")).with_previous(previous));
+        let building = Keyring::<App>::builder(source)
+            .session_key(|app| &app.session_key)
+            .clock(hands);
+        let keyring = building.build().await.unwrap();
+        let sealing = keyring.session_keys().unwrap().sealing().unwrap();
+        assert_eq!(*sealing.identity(), identity(seals), "{told}");
+    }
+}
+
 /// Others know the new key no sooner for it.
 #[tokio::test]
 async fn an_end_that_the_store_names_makes_nobody_seal_with_the_new_key_at_once() {
