@@ -283,17 +283,21 @@ fn bound(name: &str, count: u32) -> String {
     format!(r#"{{"session":"session key {name} of thirty-two bytes","count":{count}}}"#)
 }
 
-/// It opens what it has bound, so it is not to be taken from the store; but no request waits for it.
-#[tokio::test(start_paused = true)]
-async fn a_session_key_inside_its_window_is_in_use_and_drained_all_the_same() {
-    let store = Memory::new(bound("a", 1));
-    let keyring = Keyring::<Bound>::builder(store.clone())
+async fn bound_keyring(store: &Memory) -> Keyring<Bound> {
+    Keyring::<Bound>::builder(store.clone())
         .overlap(OVERLAP)
         .session_key(|app| &app.session)
         .clock(Arc::new(TokioClock::new()))
         .build()
         .await
-        .unwrap();
+        .unwrap()
+}
+
+/// It opens what it has bound, so it is not to be taken from the store; but no request waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_session_key_inside_its_window_is_in_use_and_drained_all_the_same() {
+    let store = Memory::new(bound("a", 1));
+    let keyring = bound_keyring(&store).await;
     let rotate = async |name: &str, count| {
         let old = keyring.current().version().clone();
         store.rotate(bound(name, count));
@@ -333,13 +337,7 @@ async fn a_session_key_inside_its_window_is_in_use_and_drained_all_the_same() {
 async fn what_was_never_current_here_is_in_use_all_the_same() {
     let store = Memory::new(bound("a", 1));
     store.rotate(bound("b", 2));
-    let keyring = Keyring::<Bound>::builder(store.clone())
-        .overlap(OVERLAP)
-        .session_key(|app| &app.session)
-        .clock(Arc::new(TokioClock::new()))
-        .build()
-        .await
-        .unwrap();
+    let keyring = bound_keyring(&store).await;
     let opens = |version: &str| {
         let uses = uses(&keyring.status(), &version.into());
         matches!(uses[..], [InUse::SessionKey { .. }])
@@ -360,13 +358,7 @@ async fn what_was_never_current_here_is_in_use_all_the_same() {
 #[tokio::test(start_paused = true)]
 async fn each_version_with_a_session_key_inside_its_window_is_in_use() {
     let store = Memory::new(bound("a", 1));
-    let keyring = Keyring::<Bound>::builder(store.clone())
-        .overlap(OVERLAP)
-        .session_key(|app| &app.session)
-        .clock(Arc::new(TokioClock::new()))
-        .build()
-        .await
-        .unwrap();
+    let keyring = bound_keyring(&store).await;
     store.rotate(bound("a", 2));
     store.rotate(bound("b", 3));
     keyring.refresh().await.unwrap();

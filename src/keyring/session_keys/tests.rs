@@ -108,6 +108,14 @@ async fn keyring(source: &Memory, hands: &Hands) -> Keyring<App> {
     builder.build().await.unwrap()
 }
 
+/// One that waits before it seals with a new key, as by default.
+async fn patient(source: &Memory, hands: &Hands) -> Keyring<App> {
+    let builder = Keyring::<App>::builder(source.clone())
+        .session_key(|app| &app.session_key)
+        .clock(hands.clone());
+    builder.build().await.unwrap()
+}
+
 fn identity(name: &str) -> [u8; 32] {
     let key = SessionKey::from_secret(secret(name)).unwrap();
     *key.prepare().unwrap().identity()
@@ -194,10 +202,7 @@ async fn a_process_that_starts_long_after_a_rotation_seals_with_the_new_key_at_o
         let view = Versions::new(written("new", hours)).with_previous(written("old", 3));
         let source = Memory::new("");
         source.set(view);
-        let waiting = Keyring::<App>::builder(source)
-            .session_key(|app| &app.session_key)
-            .clock(hands);
-        let keyring = waiting.build().await.unwrap();
+        let keyring = patient(&source, &hands).await;
         let sealing = keyring.session_keys().unwrap().sealing().unwrap();
         assert_eq!(*sealing.identity(), identity(seals), "{hours} h");
     }
@@ -218,10 +223,7 @@ async fn a_process_that_starts_seals_with_no_key_that_is_about_to_end() {
         hands.0.store(24, Ordering::Relaxed);
         let (source, told) = (Memory::new(""), format!("{previous:?}"));
         source.set(Versions::new(version("new")).with_previous(previous));
-        let building = Keyring::<App>::builder(source)
-            .session_key(|app| &app.session_key)
-            .clock(hands);
-        let keyring = building.build().await.unwrap();
+        let keyring = patient(&source, &hands).await;
         let sealing = keyring.session_keys().unwrap().sealing().unwrap();
         assert_eq!(*sealing.identity(), identity(seals), "{told}");
     }
@@ -231,10 +233,7 @@ async fn a_process_that_starts_seals_with_no_key_that_is_about_to_end() {
 #[tokio::test]
 async fn an_end_that_the_store_names_makes_nobody_seal_with_the_new_key_at_once() {
     let (source, hands) = (Memory::new(bundle("old", 0)), Hands::default());
-    let building = Keyring::<App>::builder(source.clone())
-        .session_key(|app| &app.session_key)
-        .clock(hands.clone());
-    let keyring = building.build().await.unwrap();
+    let keyring = patient(&source, &hands).await;
     let keys = keyring.session_keys().unwrap();
     let seals = || keys.sealing().map(|key| *key.identity());
     let soon = SystemTime::UNIX_EPOCH + Duration::from_secs(2 * 3600);
@@ -249,10 +248,7 @@ async fn an_end_that_the_store_names_makes_nobody_seal_with_the_new_key_at_once(
 #[tokio::test]
 async fn where_current_is_revoked_none_seals_from_that_moment_on() {
     let (source, hands) = (Memory::new(bundle("a", 0)), Hands::default());
-    let building = Keyring::<App>::builder(source.clone())
-        .session_key(|app| &app.session_key)
-        .clock(hands);
-    let keyring = building.build().await.unwrap();
+    let keyring = patient(&source, &hands).await;
     let keys = keyring.session_keys().unwrap();
     source.rotate(bundle("b", 0));
     keyring.refresh().await.unwrap();
