@@ -26,19 +26,19 @@
 //!
 //! | | HS256 | RS256 | ES256 | EdDSA |
 //! |---|---|---|---|---|
-//! | the signature check alone, key prepared | 0.42 | 16.03 | 53.34 | 37.10 |
-//! | the same, called by a layer that does nothing else | 0.56 | 16.40 | 54.10 | 37.41 |
-//! | **tower-secrets 0.1.0**, a token not seen before, without the memory of tokens | **1.23** | **17.25** | **54.13** | **37.97** |
-//! | **tower-secrets**, a token not seen before, the memory full | - | **18.01** | **55.06** | **38.78** |
-//! | **tower-secrets**, a token not seen before, the memory not full yet | - | **18.38** | **54.84** | **38.72** |
-//! | **tower-secrets**, a token seen before | - | **0.78** | **0.63** | **0.63** |
-//! | aliri_tower 0.6.1 | 2.12 | 23.57 | 56.99 | - |
-//! | axum-jwt-auth 0.7.0 with aws_lc_rs / as shipped | 3.30 / 3.04 | 21.55 / 188.33 | 59.02 / 239.16 | 41.29 / 38.20 |
-//! | jwt-authorizer 0.15.0 | 3.81 | 24.82 | 59.35 | 54.24 |
-//! | tower-oauth2-resource-server 0.12.5 with aws_lc_rs / as shipped | 4.89 / 4.67 | 23.08 / 189.24 | 65.94 / 240.87 | 45.17 / 41.03 |
-//! | axum-keycloak-auth 0.8.3 | - | 26.57 | 66.13 | 60.75 |
-//! | tower-mcp 0.25.0 | 5.26 | 24.07 | 69.02 | 50.76 |
-//! | bare `jsonwebtoken::decode` 11.1.0, no HTTP | 2.96 | 21.21 | 57.22 | 39.89 |
+//! | the signature check alone, key prepared | 0.42 | 15.93 | 52.61 | 37.07 |
+//! | the same, called by a layer that does nothing else | 0.54 | 16.29 | 53.27 | 37.59 |
+//! | **tower-secrets 0.1.0**, a token not seen before, without the memory of tokens | **1.25** | **17.14** | **53.63** | **38.04** |
+//! | **tower-secrets**, a token not seen before, the memory full | - | **17.85** | **54.36** | **38.91** |
+//! | **tower-secrets**, a token not seen before, the memory not full yet | - | **18.15** | **54.15** | **38.70** |
+//! | **tower-secrets**, a token seen before | - | **0.77** | **0.63** | **0.62** |
+//! | aliri_tower 0.6.1 | 2.01 | 23.37 | 56.29 | - |
+//! | axum-jwt-auth 0.7.0 with aws_lc_rs / as shipped | 3.26 / 3.02 | 21.33 / 185.70 | 57.63 / 237.95 | 40.90 / 37.83 |
+//! | jwt-authorizer 0.15.0 | 3.73 | 24.75 | 58.71 | 53.76 |
+//! | tower-oauth2-resource-server 0.12.5 with aws_lc_rs / as shipped | 4.83 / 4.55 | 23.00 / 187.62 | 63.38 / 239.63 | 44.43 / 39.56 |
+//! | axum-keycloak-auth 0.8.3 | - | 26.38 | 64.05 | 59.69 |
+//! | tower-mcp 0.25.0 | 5.17 | 23.82 | 66.19 | 49.37 |
+//! | bare `jsonwebtoken::decode` 11.1.0, no HTTP | 2.93 | 21.17 | 56.72 | 39.87 |
 //!
 //! # A rotation
 //!
