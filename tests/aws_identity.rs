@@ -4,7 +4,6 @@
 
 use std::{
     env, fs,
-    io::Write,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -14,6 +13,10 @@ use aws_sdk_secretsmanager::{
     config::{BehaviorVersion, Credentials, Region},
 };
 use tower_secrets::source::{SecretsManager, Source};
+
+#[path = "support/left_out.rs"]
+mod left_out;
+use left_out::needed;
 
 const REGION: &str = "us-east-1";
 const TOKEN_FILE: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
@@ -28,15 +31,10 @@ async fn pods_start_while_their_token_is_replaced() {
     if let Ok(secret) = env::var(CHILD) {
         return start_pods(&secret).await;
     }
-    let Ok(url) = env::var("TOWER_SECRETS_MOTO") else {
-        // Around the capture of test output, so that it is seen when the test passes.
-        let _ = writeln!(
-            std::io::stderr(),
-            "LEFT OUT: a test with the STS of moto. `tests/run` starts it and sets \
-             TOWER_SECRETS_MOTO."
-        );
+    let Some(url) = needed("TOWER_SECRETS_MOTO", "a test with the STS of moto") else {
         return;
     };
+    let url = url.into_string().unwrap();
     let secret = format!("identity/{}", std::process::id());
     create(&url, &secret).await;
     let directory = tempfile::tempdir().unwrap();

@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    io::Write,
     path::{Path, PathBuf},
     process::Stdio,
     sync::{Arc, Mutex},
@@ -25,7 +24,10 @@ use tower_secrets::{
     source::{Combined, Memory},
 };
 
-use crate::world::{App, MARK, bundle, keyring};
+use crate::{
+    left_out::needed,
+    world::{App, MARK, bundle, keyring},
+};
 
 /// What an operator is promised.
 const SOON: Duration = Duration::from_secs(2);
@@ -35,17 +37,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The folder that `tests/beds/browser` makes.
 fn folder() -> Option<PathBuf> {
-    const NAME: &str = "TOWER_SECRETS_BROWSER";
-    let folder = std::env::var_os(NAME).map(PathBuf::from);
-    if folder.is_none() {
-        // Around the capture of test output, so that it is seen when the test passes.
-        let _ = writeln!(
-            std::io::stderr(),
-            "LEFT OUT: the tests of the operator's page in Chromium. `tests/beds/browser` makes the folder \
-             that {NAME} names."
-        );
-    }
-    folder
+    let folder = needed(
+        "TOWER_SECRETS_BROWSER",
+        "a test of the operator's page in Chromium",
+    );
+    folder.map(PathBuf::from)
 }
 
 struct Browser {

@@ -7,5 +7,7 @@ mod bind;
 mod browser;
 mod fleet;
 mod guards;
+#[path = "../support/left_out.rs"]
+mod left_out;
 mod orders;
 mod world;

@@ -48,8 +48,8 @@ fn what_is_left_out() {
     let tests = list.lines().filter(|line| line.ends_with(": test"));
     // All but this one and the program that some start, `identity::pod`.
     let left_out = tests.count() - 2;
-    tell(format_args!(
-        "LEFT OUT: {left_out} tests with servers that speak AWS's protocol. `tests/run` makes and \
+    crate::left_out::left_out(format_args!(
+        "{left_out} tests with servers that speak AWS's protocol. `tests/run` makes and \
          starts them; by hand: `tests/beds/aws run cargo test --features full --test aws`."
     ));
 }

@@ -6,6 +6,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[allow(
+    dead_code,
+    reason = "its servers are started together, or none of them"
+)]
+#[path = "../support/left_out.rs"]
+mod left_out;
 #[path = "../support/proxy.rs"]
 mod proxy;
 #[path = "../support/mod.rs"]

@@ -6,6 +6,8 @@
 
 #[path = "../support/authorization_server.rs"]
 mod authorization_server;
+#[path = "../support/left_out.rs"]
+mod left_out;
 #[allow(dead_code, reason = "the conformance suite uses more of it")]
 #[path = "../support/node.rs"]
 mod node;

@@ -10,20 +10,14 @@ use std::{
 use serde_json::Value;
 use tokio::{sync::mpsc, time::timeout};
 
+use crate::left_out::needed;
+
 /// Far more than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Commands for the Python client, in a venv that has `tests/python_client/requirements.txt`.
 pub(crate) fn python() -> Option<impl Fn() -> Command> {
-    let python = std::env::var_os("TOWER_SECRETS_PYTHON");
-    if python.is_none() {
-        // Around the capture of test output, so that it is seen when the test passes.
-        let _ = writeln!(
-            std::io::stderr(),
-            "LEFT OUT: a test with the Python client. `tests/run` makes what it needs and sets \
-             TOWER_SECRETS_PYTHON."
-        );
-    }
+    let python = needed("TOWER_SECRETS_PYTHON", "a test with the Python client");
     python.map(|python| {
         move || {
             let root = Path::new(env!("CARGO_MANIFEST_DIR"));

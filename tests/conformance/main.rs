@@ -12,6 +12,8 @@ use std::{collections::BTreeMap, io::Write};
 use futures::future::join_all;
 
 mod fixture;
+#[path = "../support/left_out.rs"]
+mod left_out;
 #[path = "../support/node.rs"]
 mod node;
 mod rounds;

@@ -1,7 +1,6 @@
 //! AWS Secrets Manager, by servers that stand in for it and err in different places.
 
 use std::{
-    io::Write,
     marker::PhantomData,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -12,7 +11,7 @@ use aws_sdk_secretsmanager::{
 };
 use tower_secrets::source::{SecretsManager, SourceErrorKind};
 
-use crate::{harness::Harness, relay::Relay};
+use crate::{harness::Harness, left_out::needed, relay::Relay};
 
 source_contract!(moto, Secret<Moto>);
 source_contract!(ministack, Secret<MiniStack>);
@@ -80,15 +79,7 @@ impl<B: Bed> Harness for Secret<B> {
     async fn start(test: &str, document: &str) -> Option<Self> {
         static TESTS: AtomicU64 = AtomicU64::new(0);
 
-        let Ok(url) = std::env::var(B::VARIABLE) else {
-            // Around the capture of test output, so that it is seen when the test passes.
-            let _ = writeln!(
-                std::io::stderr(),
-                "LEFT OUT: {test}. `tests/run` starts the server that it needs and sets {}.",
-                B::VARIABLE
-            );
-            return None;
-        };
+        let url = needed(B::VARIABLE, test)?.into_string().unwrap();
         let writer = client(&url);
         let number = TESTS.fetch_add(1, Ordering::Relaxed);
         let name = format!("contract/{}-{number}", std::process::id());

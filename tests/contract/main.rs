@@ -14,6 +14,9 @@ mod harness;
 mod aws;
 #[cfg(all(unix, feature = "file"))]
 mod file;
+#[cfg(any(feature = "aws", feature = "vault"))]
+#[path = "../support/left_out.rs"]
+mod left_out;
 mod memory;
 #[cfg(any(feature = "aws", feature = "vault"))]
 mod relay;

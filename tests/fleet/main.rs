@@ -19,6 +19,9 @@ mod rotations;
 mod ugly_day;
 mod watch;
 
+#[path = "../support/left_out.rs"]
+mod left_out;
+
 #[allow(dead_code, reason = "the tests of the source itself use more of it")]
 #[path = "../vault/server.rs"]
 mod bao;

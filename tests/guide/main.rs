@@ -6,6 +6,8 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/left_out.rs"]
+mod left_out;
 #[path = "../support/mod.rs"]
 mod support;
 

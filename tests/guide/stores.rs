@@ -4,6 +4,7 @@ use tower_secrets::source::{BoxSource, Source};
 
 use crate::{
     fleet::{OLD, document, older_document},
+    left_out::needed,
     shell::Shell,
 };
 
@@ -60,14 +61,9 @@ pub(crate) struct Aws {
 impl Aws {
     pub(crate) async fn start() -> Option<(Shell, Self)> {
         let mut shell = Shell::new()?;
-        let url = std::env::var("TOWER_SECRETS_MOTO").ok();
-        let python = std::env::var_os("TOWER_SECRETS_BOTO3");
-        let Some((url, python)) = url.zip(python) else {
-            crate::shell::left_out(format_args!(
-                "It needs moto: `tests/beds/aws run cargo test --features full --test guide`."
-            ));
-            return None;
-        };
+        let test = "a runbook of the guide, with moto";
+        let url = needed("TOWER_SECRETS_MOTO", test)?.into_string().unwrap();
+        let python = needed("TOWER_SECRETS_BOTO3", test)?;
         // `aws` is beside it.
         shell.add_to_path(python.as_ref());
         for (name, value) in [
@@ -121,8 +117,7 @@ impl OpenBao {
     pub(crate) async fn start() -> Option<(Shell, Self)> {
         let mut shell = Shell::new()?;
         let bao = server::Bao::dev()?;
-        let program = std::env::var_os("TOWER_SECRETS_BAO")?;
-        shell.add_to_path(program.as_ref());
+        shell.add_to_path(&server::program()?);
         shell.set("BAO_ADDR", bao.address());
         shell.set("BAO_TOKEN", &bao.root);
         shell.set("SECRET", "mcp/app");

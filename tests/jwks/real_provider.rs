@@ -23,7 +23,7 @@ use tower_secrets::{
     source::{Jwks, Stage},
 };
 
-use crate::{ask_layer, builder};
+use crate::{ask_layer, builder, left_out::needed};
 
 const ALGORITHMS: [&str; 4] = ["RS256", "PS256", "ES256", "EdDSA"];
 
@@ -32,16 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The folder into which `tests/run` has put it, with its packages.
 fn folder() -> Option<PathBuf> {
-    const NAME: &str = "TOWER_SECRETS_OIDC_PROVIDER";
-    let folder = std::env::var_os(NAME).map(PathBuf::from);
-    if folder.is_none() {
-        // Around the capture of test output, so that it is seen when the test passes.
-        let _ = writeln!(
-            std::io::stderr(),
-            "LEFT OUT: the tests against a real OpenID provider. `tests/run` makes the folder that {NAME} names."
-        );
-    }
-    folder
+    let test = "a test against a real OpenID provider";
+    needed("TOWER_SECRETS_OIDC_PROVIDER", test).map(PathBuf::from)
 }
 
 struct Provider {

@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashSet,
-    io::Write,
     process::Command,
     sync::{Mutex, mpsc},
     time::{Duration, Instant, SystemTime},
@@ -28,7 +27,7 @@ const SLACK: Duration = Duration::from_secs(8);
 #[test]
 fn a_rotation_lambda_rotates_and_no_call_fails() {
     const CALLERS: usize = 4;
-    let Some(aws) = aws() else { return };
+    let Some(aws) = Aws::find() else { return };
     let mut lambda = Lambda::start(&aws);
     let first = lambda.step(json!({"step": "first", "document": bundle(0).to_string()}));
     let server = start_server(&aws, &lambda.secret);
@@ -117,7 +116,7 @@ fn a_rotation_lambda_rotates_and_no_call_fails() {
 
 #[test]
 fn a_secret_that_is_not_there_is_told_and_ends_it() {
-    let Some(aws) = aws() else { return };
+    let Some(aws) = Aws::find() else { return };
     let output = with_environment(&mut Command::new(example()), &aws.endpoint)
         .args(["--listen", "127.0.0.1:0", "--aws-secret", "tests/nobody"])
         .output()
@@ -132,19 +131,6 @@ fn a_directory_and_a_secret_exclude_each_other() {
     let both = ["--secrets", ".", "--aws-secret", "x"];
     let output = Command::new(example()).args(both).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-}
-
-fn aws() -> Option<Aws> {
-    let aws = Aws::find();
-    if aws.is_none() {
-        // Around the capture of test output, so that it is seen when the test passes.
-        let _ = writeln!(
-            std::io::stderr(),
-            "LEFT OUT: a test with moto and boto3. `tests/run` makes and starts them; by hand: \
-             `tests/beds/aws run cargo test --features full --test mcp_server`."
-        );
-    }
-    aws
 }
 
 fn start_server(aws: &Aws, secret: &str) -> Server {

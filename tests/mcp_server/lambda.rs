@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::process::Replies;
+use crate::{left_out::needed, process::Replies};
 
 pub(crate) struct Aws {
     pub(crate) endpoint: String,
@@ -18,9 +18,14 @@ pub(crate) struct Aws {
 
 impl Aws {
     pub(crate) fn find() -> Option<Self> {
-        let endpoint = std::env::var("TOWER_SECRETS_MOTO").ok()?;
-        let python = std::env::var("TOWER_SECRETS_BOTO3").ok()?;
-        Some(Self { endpoint, python })
+        let test = "a test with moto and boto3";
+        let [endpoint, python] =
+            ["TOWER_SECRETS_MOTO", "TOWER_SECRETS_BOTO3"].map(|name| needed(name, test));
+        let (endpoint, python) = endpoint.zip(python)?;
+        Some(Self {
+            endpoint: endpoint.into_string().unwrap(),
+            python: python.into_string().unwrap(),
+        })
     }
 }
 

@@ -11,6 +11,8 @@ mod identity_provider;
 mod inspector;
 #[cfg(feature = "aws")]
 mod lambda;
+#[path = "../support/left_out.rs"]
+mod left_out;
 #[allow(dead_code, reason = "the conformance suite uses more of it")]
 #[path = "../support/node.rs"]
 mod node;

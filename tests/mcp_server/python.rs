@@ -8,6 +8,7 @@ use std::{
 
 use serde_json::Value;
 
+use crate::left_out::needed;
 use crate::process::{Directory, Replies, Server, version};
 
 #[test]
@@ -27,16 +28,8 @@ fn a_python_client_goes_on_2026_07_28() {
 
 /// The interpreter of a venv that has `tests/python_client/requirements.txt`.
 pub(crate) fn python() -> Option<String> {
-    let python = std::env::var("TOWER_SECRETS_PYTHON").ok();
-    if python.is_none() {
-        // Around the capture of test output, so that it is seen when the test passes.
-        let _ = writeln!(
-            std::io::stderr(),
-            "LEFT OUT: a test with the Python client. `tests/run` makes what it needs and sets \
-             TOWER_SECRETS_PYTHON."
-        );
-    }
-    python
+    let python = needed("TOWER_SECRETS_PYTHON", "a test with the Python client");
+    python.map(|python| python.into_string().unwrap())
 }
 
 /// Gives the number of sessions that the client had.

@@ -1,6 +1,8 @@
 //! MCP programs that run on Node.
 
-use std::{io::Write, path::PathBuf, process::Command};
+use std::{path::PathBuf, process::Command};
+
+use crate::left_out::needed;
 
 /// The folder into which `tests/beds/node` has put Node and its packages.
 #[derive(Clone, Debug)]
@@ -8,17 +10,8 @@ pub(crate) struct Node(PathBuf);
 
 impl Node {
     pub(crate) fn find() -> Option<Self> {
-        const NAME: &str = "TOWER_SECRETS_NODE";
-        let bed = std::env::var_os(NAME);
-        if bed.is_none() {
-            // Around the capture of test output, so that it is seen when the test passes.
-            let _ = writeln!(
-                std::io::stderr(),
-                "LEFT OUT: a test with an MCP program that runs on Node. `tests/run` makes what it \
-                 needs; by hand: `{NAME}=\"$(tests/beds/node)\" cargo test --features full`."
-            );
-        }
-        bed.map(|bed| Self(bed.into()))
+        let test = "a test with an MCP program that runs on Node";
+        needed("TOWER_SECRETS_NODE", test).map(|bed| Self(bed.into()))
     }
 
     /// Node with one of the scripts of `tests/node_clients`, or of the packages.

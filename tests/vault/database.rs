@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashSet,
-    io::Write,
     process::{Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -20,6 +19,7 @@ use tower_secrets::{
 };
 
 use crate::{
+    left_out::needed,
     server::{Bao, PATIENCE},
     session::app_role,
     support,
@@ -42,15 +42,8 @@ struct World {
 
 impl World {
     async fn new() -> Option<Self> {
-        let Ok(postgres) = std::env::var("TOWER_SECRETS_POSTGRES") else {
-            // Around the capture of test output, so that it is seen when the test passes.
-            let _ = writeln!(
-                std::io::stderr(),
-                "LEFT OUT: a test with PostgreSQL. `tests/run` makes what it needs and sets \
-                 TOWER_SECRETS_POSTGRES."
-            );
-            return None;
-        };
+        let postgres = needed("TOWER_SECRETS_POSTGRES", "a test with PostgreSQL")?;
+        let postgres = postgres.into_string().unwrap();
         let bao = Bao::dev()?;
         let (login, place) = postgres
             .split_once("://")

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/left_out.rs"]
+mod left_out;
 #[path = "../support/mod.rs"]
 mod support;
 

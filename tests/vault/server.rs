@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Read},
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -14,22 +14,15 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower_secrets::source::{VaultAuth, VaultClient};
 
+use crate::left_out::needed;
+
 /// Far more than anything here takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const ROOT: &str = "root-token-of-the-test";
 
 /// The `bao` program, which `tests/run` installs.
-fn program() -> Option<PathBuf> {
-    let program = std::env::var_os("TOWER_SECRETS_BAO").map(PathBuf::from);
-    if program.is_none() {
-        // Around the capture of test output, so that it is seen when the test passes.
-        let _ = writeln!(
-            std::io::stderr(),
-            "LEFT OUT: a test with OpenBao. `tests/run` makes what it needs and sets \
-             TOWER_SECRETS_BAO."
-        );
-    }
-    program
+pub(crate) fn program() -> Option<PathBuf> {
+    needed("TOWER_SECRETS_BAO", "a test with OpenBao").map(PathBuf::from)
 }
 
 /// A server. Dropping it ends it.

@@ -3,11 +3,10 @@
 use std::{
     collections::{BTreeSet, HashMap},
     future::Future,
-    io::Write,
     str::FromStr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -27,13 +26,15 @@ use tower_secrets::{
 };
 use tower_secrets_postgres::POOL;
 
+#[path = "../../../../tests/support/left_out.rs"]
+mod left_out;
+use left_out::needed;
+
 /// No condition here takes longer on a slow machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// One test at a time: they share two cores and the server's sessions.
 static TURN: AsyncMutex<()> = AsyncMutex::const_new(());
-
-static LEFT_OUT: AtomicU32 = AtomicU32::new(0);
 
 /// Waits for a condition; fails the test when it does not come true.
 pub async fn until<Fut: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> Fut) {
@@ -58,17 +59,8 @@ impl Database {
     /// An empty database and two users without a password, `NAME_a` and `NAME_b`; `None` where no
     /// server is named.
     pub async fn new(name: &str) -> Option<Self> {
-        let Ok(url) = std::env::var("TOWER_SECRETS_POSTGRES") else {
-            let tests = LEFT_OUT.fetch_add(1, Ordering::Relaxed) + 1;
-            let told = format!(
-                "LEFT OUT: {tests} test(s) against a real PostgreSQL. `tests/run` runs them; or \
-                 start a server with `tests/postgres/server start` and set TOWER_SECRETS_POSTGRES \
-                 to what `tests/postgres/server url` prints.\n"
-            );
-            // Around the capture of test output, so that it is seen when the test passes.
-            let _ = std::io::stderr().write_all(told.as_bytes());
-            return None;
-        };
+        let url = needed("TOWER_SECRETS_POSTGRES", "a test against a real PostgreSQL")?;
+        let url = url.into_string().expect("TOWER_SECRETS_POSTGRES is no URL");
         let turn = TURN.lock().await;
         let options = PgConnectOptions::from_str(&url).expect("TOWER_SECRETS_POSTGRES is no URL");
         let (host, port) = (options.get_host().to_owned(), options.get_port());
