@@ -5,9 +5,17 @@
 //! once, so that counting a verification costs neither an allocation nor a lock. What is built before
 //! counts into nothing.
 //!
-//! ```text
-//! PrometheusBuilder::new().install()?;                                   // the recorder, first
-//! let keyring = Keyring::<App>::builder(source).build().await?;          // then the keyring
+//! ```no_run
+//! # use tower_secrets::{Keyring, source::BoxSource};
+//! # struct App;
+//! # impl<'de> serde::Deserialize<'de> for App {
+//! #     fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> { Ok(App) }
+//! # }
+//! # async fn start(recorder: impl metrics::Recorder + Sync + 'static, source: BoxSource) -> Result<(), Box<dyn std::error::Error>> {
+//! metrics::set_global_recorder(recorder).map_err(|_| "there is another")?; // or the exporter's `install`
+//! let keyring = Keyring::<App>::builder(source).build().await?; // and only then the keyring
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! Each metric has the label `secret`, the name of the [source](crate::source::Source::name). Two keyrings of one

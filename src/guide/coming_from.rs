@@ -1,4 +1,5 @@
 //! Coming from a `Mutex<Secrets>`, jwt-authorizer, axum-jwt-auth or the AWS caching client: before and after.
+//! What is ours here is compiled; the code of other crates is as their documentation and their sources have it.
 //!
 //! # A `Mutex<Secrets>`, or an `ArcSwap`
 //!
@@ -120,7 +121,8 @@
 //! let decoder = RemoteJwksDecoder::builder().jwks_url(url).validation(validation).build()?;
 //! let decoder = Arc::new(decoder);
 //! let shutdown = decoder.initialize().await?;
-//! let app = Router::new().route("/", get(handler)).with_state(JwtDecoderState { decoder });
+//! let decoder: Decoder<User> = decoder;
+//! let app = Router::new().route("/", get(handler)).with_state(decoder);
 //!
 //! async fn handler(user: Claims<User>) -> String { user.claims.email }
 //! ```
