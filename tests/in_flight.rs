@@ -15,7 +15,7 @@ use futures::FutureExt;
 use serde::Deserialize;
 use tokio::time::Instant;
 use tower_secrets::{
-    Attempt, JwtKey, Keyring, Status,
+    Attempt, JwtKey, Keyring, Secrets, Status,
     clock::TokioClock,
     keyring::{InUse, NotSafe},
     source::{Combined, Memory, SourceError, SourceErrorKind, VersionId},
@@ -40,6 +40,12 @@ async fn keyring(store: &Memory) -> Keyring<App> {
         .build()
         .await
         .unwrap()
+}
+
+/// Calls an upstream that accepts everything.
+async fn call(secrets: Secrets<App>) {
+    let works = |_| std::future::ready(Ok::<_, Attempt<Infallible>>(()));
+    secrets.try_each(works).await.unwrap();
 }
 
 async fn rotate(store: &Memory, keyring: &Keyring<App>, key: u32) -> VersionId {
@@ -440,6 +446,51 @@ async fn an_upstream_was_called_with_what_was_never_current_here() {
     );
     tokio::time::sleep(OVERLAP).await;
     assert_eq!(seen(), [InUse::PreparedResource]);
+    // Nor does a call with another version hide it.
+    let secrets = keyring.current();
+    rotate(&store, &keyring, 3).await;
+    call(secrets).await;
+    assert_eq!(seen(), [InUse::PreparedResource]);
     kept.lock().unwrap().take();
+    tokio::time::sleep(OVERLAP + Duration::from_secs(1)).await;
     assert_eq!(keyring.status().safe_to_revoke(), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_with_one_version_hides_no_call_with_another() {
+    let store = Memory::new(doc(1));
+    let keyring = keyring(&store).await;
+    let secrets = keyring.current();
+    let first = rotate(&store, &keyring, 2).await;
+    call(secrets).await;
+    rotate(&store, &keyring, 3).await;
+    let secrets = keyring.current();
+    rotate(&store, &keyring, 4).await;
+    call(secrets).await;
+    let ago = Duration::ZERO;
+    assert_eq!(
+        uses(&keyring.status(), &first),
+        [InUse::TriedUpstream { ago }]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_with_what_was_let_go_at_the_swap_is_seen() {
+    let store = Memory::new(doc(1));
+    // Without a key in it, nothing else remembers the version.
+    let keyring = Keyring::<App>::builder(store.clone())
+        .overlap(OVERLAP)
+        .release_previous_at_swap()
+        .clock(Arc::new(TokioClock::new()))
+        .build()
+        .await
+        .unwrap();
+    let secrets = keyring.current();
+    let first = rotate(&store, &keyring, 2).await;
+    call(secrets).await;
+    let ago = Duration::ZERO;
+    assert_eq!(
+        uses(&keyring.status(), &first),
+        [InUse::TriedUpstream { ago }]
+    );
 }

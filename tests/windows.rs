@@ -137,7 +137,6 @@ async fn a_wall_clock_that_steps_forward_and_back_costs_current_nothing() {
     assert_eq!(world.ask(&new).await, Ok(Stage::Previous));
 }
 
-/// The key between was never current here, and yet a replica that polled in time signs with it.
 /// The version whose window gave way to a newer one's.
 async fn cut_short(events: &mut Events) -> VersionId {
     loop {
@@ -147,6 +146,7 @@ async fn cut_short(events: &mut Events) -> VersionId {
     }
 }
 
+/// The key between was never current here, and yet a replica that polled in time signs with it.
 #[tokio::test(start_paused = true)]
 async fn two_rotations_within_one_poll_trust_the_key_between() {
     let world = World::new(Memory::new(doc(1))).await;
@@ -162,6 +162,20 @@ async fn two_rotations_within_one_poll_trust_the_key_between() {
     let third = token(&world.keyring.signer());
     assert_eq!(world.ask(&third).await, Ok(Stage::Current));
     assert_eq!(cut_short(&mut events).await, VersionId::new("1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_previous_has_no_key_of_its_own_the_oldest_key_ends_all_the_same() {
+    let world = World::new(Memory::new(doc(1))).await;
+    let signer = world.keyring.signer();
+    let first = token(&signer);
+    world.rotate(doc(2)).await;
+    let second = token(&signer);
+    // No poll sees it, and then it is previous with current's own key.
+    world.store.rotate(doc(3));
+    world.rotate(edited(3, 1)).await;
+    assert_eq!(world.ask(&second).await, Ok(Stage::Previous));
+    assert_eq!(world.ask(&first).await, REFUSED);
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,6 +24,9 @@ use crate::{
     source::VersionId,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// How many replaced versions are remembered. More than a window has room for: at most two keys overlap.
 const MAX_REPLACED: usize = 32;
 

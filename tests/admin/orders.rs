@@ -209,8 +209,11 @@ async fn revoking_is_off_unless_switched_on() {
         status(&on).await["keyrings"][0]["current"]["is_revoked"],
         true
     );
-    let answer = order(&on, "/revoke", r#"{"version":"7"}"#).await.json();
-    assert_eq!(answer["known"], false);
+    for version in ["7", &"1".repeat(1024)] {
+        let body = json!({ "version": version }).to_string();
+        let answer = order(&on, "/revoke", &body).await.json();
+        assert_eq!(answer["known"], false);
+    }
 }
 
 #[tokio::test]
