@@ -1,6 +1,8 @@
 //! What happened, told twice: to `tracing`, with stable names for an operator's alerts, and to
 //! [`Keyring::subscribe`](crate::Keyring::subscribe).
 //!
+//! A message is one of these names. Where a mistake in a program is told, an explanation follows the name.
+//!
 //! | message | level | fields |
 //! |---|---|---|
 //! | `secrets_reloaded` | info | `generation`, `version`, `trigger` |

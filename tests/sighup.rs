@@ -3,7 +3,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
-use std::{process::Command, time::Duration};
+use std::{os::unix::process::ExitStatusExt, process::Command, time::Duration};
 
 use serde::Deserialize;
 use tower_secrets::{
@@ -26,6 +26,30 @@ fn hang_up(times: u32) {
     );
     let status = Command::new("sh").args(["-c", &script]).status();
     assert!(status.unwrap().success());
+}
+
+/// The handler is set by `build`.
+#[test]
+fn before_build_is_polled_a_signal_is_what_it_is_to_any_process() {
+    const CHILD: &str = "TOWER_SECRETS_TEST_ALONE";
+    if std::env::var_os(CHILD).is_some() {
+        let builder = Keyring::<App>::builder(Memory::new(r#"{"key":"one"}"#));
+        let building = builder.reload_on_sighup().build();
+        hang_up(1);
+        return drop(building);
+    }
+    let name = "before_build_is_polled_a_signal_is_what_it_is_to_any_process";
+    let own = std::env::current_exe().unwrap();
+    let ended = Command::new(own)
+        .args(["--exact", name])
+        .env(CHILD, "")
+        .output();
+    // Under `nohup` it is nothing.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.is_some_and(|set| u64::from_str_radix(set.trim(), 16).unwrap() & 1 == 1);
+    let ended = ended.unwrap();
+    assert_eq!(ended.status.signal(), (!ignored).then_some(1), "{ended:?}");
 }
 
 /// One test, so that no two share the process's signals.

@@ -2,14 +2,17 @@
 #![cfg(feature = "jwks")]
 #![allow(clippy::unwrap_used)]
 
-use std::{convert::Infallible, time::Duration};
+use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
-use tower::{Layer, ServiceExt, service_fn};
 use tower_secrets::{
-    Authentication, Builder, JwtKey, JwtRotationLayer, Keyring,
-    source::{Jwks, Source, Stage},
+    Builder, JwtKey, Keyring,
+    source::{Jwks, Source},
 };
+
+#[allow(dead_code, reason = "the others mint tokens with it, too")]
+#[path = "../support/mod.rs"]
+mod support;
+use support::{ask, ask_layer};
 
 mod caching;
 mod chaos;
@@ -18,6 +21,8 @@ mod discovery;
 mod http_rules;
 mod idp;
 mod issuers;
+#[path = "../support/left_out.rs"]
+mod left_out;
 mod polling;
 mod providers;
 mod real_provider;
@@ -35,27 +40,4 @@ fn builder(source: impl Source) -> Builder<JwtKey> {
 
 async fn keyring(source: Jwks) -> Keyring<JwtKey> {
     builder(source).build().await.unwrap()
-}
-
-/// The stage of the key that verified the token, or the status of the refusal.
-async fn ask(keyring: &Keyring<JwtKey>, token: &str) -> Result<Stage, StatusCode> {
-    ask_layer(&JwtRotationLayer::new(keyring.clone()), token).await
-}
-
-async fn ask_layer<T>(layer: &JwtRotationLayer<T>, token: &str) -> Result<Stage, StatusCode>
-where
-    T: Send + Sync + 'static,
-{
-    let service = layer.layer(service_fn(async |request: Request<()>| {
-        let caller: &Authentication = request.extensions().get().unwrap();
-        let stage = caller.stage();
-        Ok::<_, Infallible>(Response::builder().extension(stage).body(()).unwrap())
-    }));
-    let request = Request::builder()
-        .header("authorization", format!("Bearer {token}"))
-        .body(())
-        .unwrap();
-    let response = service.oneshot(request).await.unwrap();
-    let stage = response.extensions().get::<Stage>();
-    stage.copied().ok_or(response.status())
 }

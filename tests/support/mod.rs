@@ -16,15 +16,21 @@ pub(crate) async fn ask<T>(keyring: &Keyring<T>, token: &str) -> Result<Stage, S
 where
     T: Send + Sync + 'static,
 {
-    let service =
-        JwtRotationLayer::new(keyring.clone()).layer(service_fn(async |request: Request<()>| {
-            let stage = request
-                .extensions()
-                .get::<Authentication>()
-                .unwrap()
-                .stage();
-            Ok::<_, Infallible>(Response::builder().extension(stage).body(()).unwrap())
-        }));
+    ask_layer(&JwtRotationLayer::new(keyring.clone()), token).await
+}
+
+pub(crate) async fn ask_layer<T>(
+    layer: &JwtRotationLayer<T>,
+    token: &str,
+) -> Result<Stage, StatusCode>
+where
+    T: Send + Sync + 'static,
+{
+    let service = layer.layer(service_fn(async |request: Request<()>| {
+        let caller: &Authentication = request.extensions().get().unwrap();
+        let stage = caller.stage();
+        Ok::<_, Infallible>(Response::builder().extension(stage).body(()).unwrap())
+    }));
     let request = Request::builder()
         .header("authorization", format!("Bearer {token}"))
         .body(())
