@@ -29,8 +29,9 @@ use crate::{
 
 const TICK: Duration = Duration::from_secs(1);
 const TOKEN_LIFE: Duration = Duration::from_secs(600);
-/// An upstream that refuses a key asks for one refresh in 10 s, and no more.
-const BETWEEN_WITHDRAWALS: u32 = 15;
+/// Calls ask for one refresh in 10 s, and no more: where an upstream refuses a key, and where current is revoked.
+/// A withdrawal within them may be met by the next poll only.
+const UNTIL_WITHDRAWAL: u32 = 15;
 /// So long the store is well, so that a withdrawal can be met.
 const WELL: u32 = 3;
 const BURST: usize = 200;
@@ -105,6 +106,8 @@ pub(crate) struct Operator {
     /// How many seconds the store goes on as it is.
     mode_left: u32,
     since_withdrawal: u32,
+    /// Since calls last had a reason to ask for a refresh.
+    since_asked: u32,
 }
 
 impl Operator {
@@ -124,6 +127,7 @@ impl Operator {
             tick: None,
             mode_left: 0,
             since_withdrawal: 0,
+            since_asked: 0,
         }
     }
 
@@ -144,6 +148,7 @@ impl Operator {
         self.next_second().await;
         PROBE.store(ProbeFault::None as u8, Ordering::Relaxed);
         self.since_withdrawal += 1;
+        self.since_asked += 1;
         self.mode_left = self.mode_left.saturating_sub(1);
         if self.mode_left == 0 {
             self.store.set(Mode::Well);
@@ -161,7 +166,7 @@ impl Operator {
         }
         match FAULTS[self.rng.usize(..FAULTS.len())] {
             // They need a store that answers.
-            Fault::Withdrawn if self.since_withdrawal < BETWEEN_WITHDRAWALS => Fault::Nothing,
+            Fault::Withdrawn if self.since_asked < UNTIL_WITHDRAWAL => Fault::Nothing,
             fault => fault,
         }
     }
@@ -187,11 +192,13 @@ impl Operator {
                 self.mend_store();
                 let current = self.store.newest();
                 self.revoke(current);
+                self.since_asked = 0;
             }
             Fault::Withdrawn => {
                 self.mend_store();
                 self.store.rotate();
                 self.since_withdrawal = 0;
+                self.since_asked = 0;
                 return self.store.withdraw_replaced();
             }
             Fault::Burst => {

@@ -12,6 +12,8 @@ use tower_secrets::event::Event;
 use crate::{server, store::Number};
 
 const EXAMPLES: usize = 10;
+/// How many faults an example tells.
+const RECENT: usize = 5;
 const GENERATIONS: usize = 256;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +48,8 @@ pub(crate) struct Seen {
     failures: BTreeMap<&'static str, u64>,
     examples: Vec<String>,
     faults: BTreeMap<&'static str, u64>,
+    /// The newest of them last, of one a second.
+    recent: VecDeque<&'static str>,
     events: BTreeMap<String, u64>,
     generations: VecDeque<(u64, String)>,
 }
@@ -68,7 +72,12 @@ impl Tally {
     }
 
     pub(crate) fn fault(&self, name: &'static str) {
-        *self.seen().faults.entry(name).or_default() += 1;
+        let mut seen = self.seen();
+        *seen.faults.entry(name).or_default() += 1;
+        seen.recent.push_back(name);
+        if seen.recent.len() > RECENT {
+            seen.recent.pop_front();
+        }
     }
 
     pub(crate) fn event(&self, event: &Event) {
@@ -87,7 +96,9 @@ impl Tally {
         self.failure(cause);
         let mut seen = self.seen();
         if seen.examples.len() < EXAMPLES {
-            seen.examples.push(format!("{cause}: {text}"));
+            let second: u64 = seen.faults.values().sum();
+            let example = format!("{cause}: {text}; second {second}, after {:?}", seen.recent);
+            seen.examples.push(example);
         }
     }
 

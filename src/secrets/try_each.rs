@@ -92,8 +92,8 @@ impl<T: Send + Sync + 'static> Secrets<T> {
     /// Each is tried at most once, and none that was revoked; only where nothing else is left, the
     /// newest is tried all the same, for its error. It is how a credential that the upstream
     /// revoked at once does not become an outage, and the one thing that looks past this snapshot.
-    /// Within those 10 s a second withdrawal by the upstream is met by the next ordinary refresh
-    /// only.
+    /// A call that finds its bundle revoked asks for that refresh, too. Within those 10 s a further
+    /// withdrawal by the upstream is met by the next ordinary refresh only.
     ///
     /// ```
     /// use std::sync::Arc;
