@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::*;
 use crate::{
     Keyring, SessionKey,
-    clock::Now,
+    clock::{Now, TokioClock},
     event::Event,
     source::{Combined, Memory, Version, Versions},
 };
@@ -326,6 +326,29 @@ async fn a_key_is_let_go_when_its_window_is_over() {
         keyring.refresh().await.unwrap();
         assert_eq!(keys.view().others.len(), held, "after {hours} hours more");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_let_go_between_two_polls() {
+    const POLLS: Duration = Duration::from_secs(7000);
+    const SECOND: Duration = Duration::from_secs(1);
+    let source = Memory::new(bundle("a", 0));
+    let keyring = Keyring::<App>::builder(source.clone())
+        .session_key(|app| &app.session_key)
+        .refresh_every(POLLS)
+        .clock(TokioClock::new())
+        .build()
+        .await
+        .unwrap();
+    let keys = keyring.session_keys().unwrap();
+    source.rotate(bundle("b", 0));
+    keyring.refresh().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3600 * WINDOW_HOURS) - SECOND).await;
+    assert_eq!(keys.view().others.len(), 1);
+    let fetches = source.fetches();
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(keys.view().others.len(), 0);
+    assert_eq!(source.fetches(), fetches, "there was a poll");
 }
 
 #[tokio::test]
