@@ -45,8 +45,8 @@ struct Row {
 
 pub fn run(setups: &[Setup], backend: Backend, plan: Plan, judge: &mut Judge) {
     let mut rows: Vec<Row> = Vec::new();
-    // A server has held a full cache before, except for the first one of its life. Without that, what
-    // comes first pays for the pages that the system hands out.
+    // A server has filled a cache before, except for the first one of its life. Without that, what comes
+    // first pays for the pages that the system hands out.
     measure(&setups[1], backend, plan);
     // RS256 is what everybody has: with it first, the rows come in their order.
     for column in [1, 0, 2, 3] {
